@@ -1,0 +1,238 @@
+"""What the floors promise each other: Protocols, so that nobody needs a base class of ours.
+
+Environments answer `Oracle` and `HasModel`, agents answer `Policy`, `Agent` and `StepAgent`; they meet
+here and nowhere else. Notation: B observations, S states, A actions, K outcomes, H steps, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ANSWER_KEY_INFO",
+    "Agent",
+    "AgentFactory",
+    "Callback",
+    "HasModel",
+    "HasOracle",
+    "Model",
+    "Oracle",
+    "OracleProvider",
+    "Policy",
+    "ProbabilisticPolicy",
+    "Provenance",
+    "ReferenceModel",
+    "RewardModel",
+    "SequencePolicy",
+    "StepAgent",
+    "Transition",
+]
+
+ANSWER_KEY_INFO = ("regret", "optimal_action", "expected_reward")
+"""Keys of `info` that belong to the answer key: recorded while an agent learns, never shown to it."""
+
+Provenance = Literal["exact", "bound", "none"]
+
+
+class Policy(Protocol):
+    """π: what is scored. One observation or a batch in, actions in kind out; never learns."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions for `observation`, and the state of a recurrent policy (None for the others)."""
+        ...
+
+
+@runtime_checkable
+class ProbabilisticPolicy(Protocol):
+    """A policy that states π(a|s). It promises to be memoryless, so it can be scored exactly."""
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """π(a|s) for a batch of B observations: shape [B, A], rows sum to 1.
+
+        With `deterministic` the lowest-index greedy action has probability 1. `mask` is [B, A] or None.
+        """
+        ...
+
+
+class Agent(Policy, Protocol):
+    """What learns. Owns its settings and its random generators.
+
+    Called as `Agent(env, config, *, seed, device)`. `num_timesteps` counts the environment steps taken.
+    """
+
+    num_timesteps: int
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None) -> Any:
+        """Takes `total_timesteps` further steps; may be called again. Returns the agent."""
+        ...
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes everything that is needed to go on: weights, counters, generators, environment state."""
+        ...
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
+        """Reads a checkpoint. Without `env` the agent predicts; with it, it also learns on."""
+        ...
+
+
+Callback = Callable[[Any], "bool | None"]
+"""Called with the agent after every environment step (or batch of steps); False ends the training."""
+
+AgentFactory = Callable[..., Any]
+"""A class or function called as `factory(env, seed=seed)`, once per cell of a benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of experience, (S, A, R, S') with what belongs to it.
+
+    `observation`, `next_observation`: S and S'; after an end S' is the last observation of the episode,
+    never the first of the next. `terminated`: S' is terminal. `truncated`: the episode was cut off.
+    `mask`, `next_mask`: actions allowed in S and S', shape [A], or None. `extras`: what `act` returned.
+    """
+
+    observation: Any
+    action: Any
+    reward: float
+    next_observation: Any
+    terminated: bool
+    truncated: bool
+    mask: Any = None
+    next_mask: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StepAgent(Agent, Protocol):
+    """What somebody else's loop can drive: a seat in a game, a service whose rewards come later."""
+
+    def act(
+        self, observation: Any, mask: Any, rng: np.random.Generator
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """An exploring action, and what `observe` will want to know about it."""
+        ...
+
+    def observe(self, transition: Transition) -> None:
+        """Learns from one transition."""
+        ...
+
+
+class SequencePolicy(Protocol):
+    """A policy over token sequences: whole texts at once, with their log-probabilities."""
+
+    def log_probs(
+        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Log π(next token | prefix) for B right-padded prefixes [B, T] of the given lengths [B]: [B, V]."""
+        ...
+
+    def sample(
+        self, prompts: NDArray[np.int64], rngs: Sequence[np.random.Generator]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Completes B prompts [B, P]: tokens [B, T] and lengths [B]; one generator per row."""
+        ...
+
+
+class Oracle(Protocol):
+    """The answer key of an environment: exact returns, the time limit included.
+
+    `provenance` is `"exact"`, or `"bound"` or `"none"` where no exact answer is known. `scope` is
+    `"task"` where the answers hold for every episode, `"instance"` where they hold only for the
+    current layout or arms (then no score is given).
+    """
+
+    provenance: Provenance
+    scope: Literal["task", "instance"]
+
+    @property
+    def optimal_return(self) -> float:
+        """J*: the largest expected return of an episode."""
+        ...
+
+    @property
+    def baseline_return(self) -> float:
+        """J of the uniform random policy, or of the reference policy of a token task."""
+        ...
+
+    @property
+    def best_stationary_return(self) -> float | None:
+        """The best return found among stationary policies, where J* needs a clock; else None."""
+        ...
+
+    def observations(self) -> Any:
+        """All decision states as one batch, in the environment's own form of observation."""
+        ...
+
+    def policy_return(self, pi: Any) -> float:
+        """J(π), exactly. `pi`: [S, A], [H, S, A], or a callable from observations to [S, A]."""
+        ...
+
+    def policy_metrics(self, pi: Any) -> Mapping[str, float]:
+        """Further exact figures of π that are shown beside J, such as E[r] and KL; often empty."""
+        ...
+
+
+@runtime_checkable
+class HasOracle(Protocol):
+    """An environment that ships its answer key."""
+
+    def oracle(self, horizon: int | None = None, **kwargs: Any) -> Oracle:
+        """The oracle for a limit of `horizon` steps; None means the limit registered for the id."""
+        ...
+
+
+OracleProvider = Callable[[Any, "int | None"], "Oracle | None"]
+"""An oracle for environments that do not ship one: `provider(env, horizon)`, None if not concerned."""
+
+
+class Model(Protocol):
+    """A finite MDP as arrays: `next_state`, `probability`, `reward`, `terminal` [S, A, K], `start` [S]."""
+
+    next_state: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    terminal: NDArray[np.bool_]
+    start: NDArray[np.float64]
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An environment whose dynamics can be read as a `Model`: for planning and for compiled loops."""
+
+    @property
+    def model(self) -> Model:
+        """The dynamics, without the time limit."""
+        ...
+
+
+class RewardModel(Protocol):
+    """Scores finished texts."""
+
+    def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """One score per row: `tokens` [B, T] right-padded (prompt and completion), `lengths` [B]."""
+        ...
+
+
+class ReferenceModel(Protocol):
+    """π_ref: next-token log-probabilities."""
+
+    def log_probs(
+        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Log π_ref(next token | prefix): `tokens` [B, T] right-padded, `lengths` [B]; shape [B, V]."""
+        ...

@@ -1,0 +1,1 @@
+"""Ways to run the cells of a benchmark."""

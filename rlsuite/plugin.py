@@ -1,0 +1,20 @@
+"""Names of what the front door itself brings: suites, backends and the tasks of other people's environments."""
+
+from __future__ import annotations
+
+from registry.catalogue import Transaction
+
+
+def register(registry: Transaction) -> None:
+    """Registers the shipped suite, the serial backend and the tasks of Gymnasium's environments."""
+    registry.add_suite(
+        "rlsuite/quick-v0",
+        "rlsuite.suites:quick",
+        summary="Every family in under three minutes.",
+    )
+    registry.add_backend(
+        "rlsuite/serial-v0",
+        "rlsuite.backends.serial:SerialBackend",
+        summary="One cell after the other, in this process.",
+    )
+    registry.add_task("CartPole-v1", total_timesteps=100_000, family="control")

@@ -1,0 +1,1 @@
+"""What learns. Registered by `rlsuite_agents.plugin`."""

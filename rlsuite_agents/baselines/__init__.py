@@ -1,0 +1,1 @@
+"""Other libraries' agents behind our contract."""

@@ -1,0 +1,89 @@
+"""Names of the built-in agents. Imports nothing heavy: entry points are strings."""
+
+from __future__ import annotations
+
+from registry.catalogue import Transaction
+from registry.specs import Spaces
+
+OURS = frozenset({"resume", "exact_budget", "own_rng", "split_learn"})
+TABLES = Spaces(observation=("Discrete",), action=("Discrete",))
+
+
+def register(registry: Transaction) -> None:
+    """Registers every built-in agent."""
+    registry.add_agent(
+        "rlsuite/Random-v0",
+        "rlsuite_agents.random:Random",
+        summary="Uniform over the allowed actions: the baseline.",
+        promises=OURS,
+    )
+    _tabular(registry)
+    _bandits(registry)
+    _deep(registry)
+    _baselines(registry)
+
+
+def _tabular(registry: Transaction) -> None:
+    registry.add_agent(
+        "rlsuite/QLearning-v0",
+        "rlsuite_agents.tabular.q_learning:QLearning",
+        summary="Off-policy TD control (Sutton & Barto 6.5).",
+        spaces=TABLES,
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/Sarsa-v0",
+        "rlsuite_agents.tabular.sarsa:Sarsa",
+        summary="On-policy TD control (Sutton & Barto 6.4).",
+        spaces=TABLES,
+        promises=OURS,
+    )
+
+
+def _bandits(registry: Transaction) -> None:
+    registry.add_agent(
+        "rlsuite/EpsilonGreedy-v0",
+        "rlsuite_agents.bandits.epsilon_greedy:EpsilonGreedy",
+        summary="The best sample mean, with random arms in between (Sutton & Barto 2.2).",
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/UCB1-v0",
+        "rlsuite_agents.bandits.ucb1:UCB1",
+        summary="The largest upper confidence bound (Auer et al. 2002).",
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/ThompsonSampling-v0",
+        "rlsuite_agents.bandits.thompson_sampling:ThompsonSampling",
+        summary="Beta-Bernoulli probability matching (Thompson 1933).",
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/LinUCB-v0",
+        "rlsuite_agents.bandits.linucb:LinUCB",
+        summary="Linear payoffs with confidence widths, one model an arm (Li et al. 2010).",
+        spaces=Spaces(observation=("Box",), action=("Discrete",)),
+        promises=OURS,
+    )
+
+
+def _deep(registry: Transaction) -> None:
+    registry.add_agent(
+        "rlsuite/Reinforce-v0",
+        "rlsuite_agents.deep.reinforce:Reinforce",
+        summary="Monte-Carlo policy gradient, with or without a value baseline (Sutton & Barto 13.3, 13.4).",
+        promises=OURS,
+    )
+
+
+def _baselines(registry: Transaction) -> None:
+    own_generators = frozenset({"exact_budget", "own_rng"})
+    for name, vectorized in (("PPO", True), ("A2C", True), ("DQN", False)):
+        registry.add_agent(
+            f"sb3/{name}-v0",
+            f"rlsuite_agents.baselines.sb3:{name}",
+            summary=f"Stable-Baselines3's {name} behind our contract.",
+            vectorized=vectorized,
+            promises=own_generators,
+        )

@@ -1,0 +1,1 @@
+"""Tabular control, one algorithm a file."""

@@ -1,0 +1,1 @@
+"""Environments, their models and their oracles. Registered by `rlsuite_envs.plugin`."""

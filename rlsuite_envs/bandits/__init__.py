@@ -1,0 +1,1 @@
+"""Bandits with a fixed horizon and exact regret."""

@@ -1,0 +1,83 @@
+"""Names of the built-in environments. Imports nothing heavy: entry points are strings."""
+
+from __future__ import annotations
+
+from registry.catalogue import Transaction
+
+
+def register(registry: Transaction) -> None:
+    """Registers every built-in environment and its task."""
+    _tabular(registry)
+    _bandits(registry)
+    _tokens(registry)
+
+
+def _tabular(registry: Transaction) -> None:
+    """Finite Markov decision processes."""
+    registry.add_env(
+        "rlsuite/GridWorld-v0",
+        "rlsuite_envs.tabular.grid_world:GridWorld",
+        max_episode_steps=100,
+        summary="A 5x5 grid with obstacles; +1 at the goal.",
+    )
+    registry.add_task("rlsuite/GridWorld-v0", total_timesteps=20_000, family="tabular")
+    registry.add_env(
+        "rlsuite/CliffWalk-v0",
+        "rlsuite_envs.tabular.cliff_walk:CliffWalk",
+        max_episode_steps=200,
+        summary="Sutton & Barto's Example 6.6: the shortest path runs along a cliff.",
+    )
+    registry.add_task("rlsuite/CliffWalk-v0", total_timesteps=20_000, family="tabular")
+    registry.add_oracle(
+        "gymnasium/ToyText-v0",
+        "rlsuite_envs.tabular.toy_text:toy_text_oracle",
+        summary="Exact returns for FrozenLake, CliffWalking and Taxi.",
+    )
+    for identifier in ("FrozenLake-v1", "CliffWalking-v1", "Taxi-v4"):
+        registry.add_task(identifier, total_timesteps=50_000, family="tabular")
+
+
+def _bandits(registry: Transaction) -> None:
+    """Bandits of a fixed horizon, scored by the regret of learning."""
+    registry.add_env(
+        "rlsuite/BernoulliBandit-v0",
+        "rlsuite_envs.bandits.bernoulli:BernoulliBandit",
+        max_episode_steps=500,
+        summary="Five arms that pay 0 or 1.",
+    )
+    registry.add_task(
+        "rlsuite/BernoulliBandit-v0",
+        total_timesteps=500,
+        metric="learning_regret",
+        deterministic=False,
+        family="bandit",
+    )
+    registry.add_env(
+        "rlsuite/ContextualBandit-v0",
+        "rlsuite_envs.bandits.contextual:ContextualBandit",
+        max_episode_steps=1000,
+        summary="Five arms whose linear payoff depends on ten binary features.",
+    )
+    registry.add_task(
+        "rlsuite/ContextualBandit-v0",
+        total_timesteps=1000,
+        metric="learning_regret",
+        deterministic=False,
+        family="contextual bandit",
+    )
+
+
+def _tokens(registry: Transaction) -> None:
+    """Text, token by token, scored by the KL-regularised objective."""
+    registry.add_env(
+        "rlsuite/TokenGeneration-v0",
+        "rlsuite_envs.tokens.token_generation:TokenGeneration",
+        summary="Letters until EOS, scored by a reward model; objective E[r] - beta KL(pi || ref).",
+    )
+    registry.add_task(
+        "rlsuite/TokenGeneration-v0",
+        total_timesteps=50_000,
+        metric="objective",
+        deterministic=False,
+        family="token generation",
+    )

@@ -1,0 +1,1 @@
+"""Finite Markov decision processes: one table drives environment and oracle."""

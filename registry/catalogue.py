@@ -1,7 +1,7 @@
-"""The catalogue: a table of kinds, each a table of ids. Names and strings only; nothing is imported here.
+"""The catalogue: a table of kinds, each a table of ids. Names and strings; nothing is imported.
 
-Gymnasium's own registry stays the truth for environments: an environment is entered there as well, and
-an id that stands there already is taken.
+Gymnasium's own registry stays the truth for environments: an environment is entered there as well,
+and an id that stands there already is taken.
 """
 
 from __future__ import annotations
@@ -130,9 +130,10 @@ class Registry:
 
 
 class Transaction:
-    """What a plugin's `register(registry)` is handed: entries are collected, then entered all or none.
+    """What a plugin's `register(registry)` is handed: all of its entries are entered, or none.
 
-    Every method raises `PluginError` for a malformed entry and `TakenIdError` for an id that is held.
+    Every method raises `PluginError` for a malformed entry and `TakenIdError` for an id that
+    somebody holds.
     """
 
     def __init__(self, target: Registry, provenance: Provenance) -> None:
@@ -220,7 +221,8 @@ def _check_meta(kind: str, identifier: str, meta: Mapping[str, Any]) -> None:
     unknown = sorted(set(meta) - KINDS[kind])
     if unknown:
         raise PluginError(
-            f"{kind} {identifier!r}: unknown metadata {unknown}; a {kind} may carry {sorted(KINDS[kind])}."
+            f"{kind} {identifier!r}: unknown metadata {unknown}; "
+            f"a {kind} may carry {sorted(KINDS[kind])}."
         )
 
 

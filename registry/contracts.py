@@ -1,7 +1,8 @@
 """What the floors promise each other: Protocols, so that nobody needs a base class of ours.
 
-Environments answer `Oracle` and `HasModel`, agents answer `Policy`, `Agent` and `StepAgent`; they meet
-here and nowhere else. Notation: B observations, S states, A actions, K outcomes, H steps, T tokens.
+Environments answer `Oracle` and `HasModel`, agents answer `Policy`, `Agent` and `StepAgent`; they
+meet here and nowhere else. Notation: B observations, S states, A actions, K outcomes, H steps, T
+tokens.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 ANSWER_KEY_INFO = ("regret", "optimal_action", "expected_reward")
-"""Keys of `info` that belong to the answer key: recorded while an agent learns, never shown to it."""
+"""Keys of `info` that belong to the answer key: recorded in training, never shown to an agent."""
 
 Provenance = Literal["exact", "bound", "none"]
 
@@ -63,7 +64,8 @@ class ProbabilisticPolicy(Protocol):
     ) -> NDArray[np.float64]:
         """π(a|s) for a batch of B observations: shape [B, A], rows sum to 1.
 
-        With `deterministic` the lowest-index greedy action has probability 1. `mask` is [B, A] or None.
+        With `deterministic` the lowest-index greedy action has probability 1. `mask` is [B, A] or
+        None.
         """
         ...
 
@@ -71,7 +73,8 @@ class ProbabilisticPolicy(Protocol):
 class Agent(Policy, Protocol):
     """What learns. Owns its settings and its random generators.
 
-    Called as `Agent(env, config, *, seed, device)`. `num_timesteps` counts the environment steps taken.
+    Called as `Agent(env, config, *, seed, device)`. `num_timesteps` counts the environment steps
+    taken.
     """
 
     num_timesteps: int
@@ -81,7 +84,7 @@ class Agent(Policy, Protocol):
         ...
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes everything that is needed to go on: weights, counters, generators, environment state."""
+        """Writes all that is needed to go on: weights, counters, generators, environment state."""
         ...
 
     @classmethod
@@ -91,7 +94,7 @@ class Agent(Policy, Protocol):
 
 
 Callback = Callable[[Any], "bool | None"]
-"""Called with the agent after every environment step (or batch of steps); False ends the training."""
+"""Called with the agent after every environment step (or batch of them); False ends the training."""
 
 AgentFactory = Callable[..., Any]
 """A class or function called as `factory(env, seed=seed)`, once per cell of a benchmark."""
@@ -101,9 +104,11 @@ AgentFactory = Callable[..., Any]
 class Transition:
     """One step of experience, (S, A, R, S') with what belongs to it.
 
-    `observation`, `next_observation`: S and S'; after an end S' is the last observation of the episode,
-    never the first of the next. `terminated`: S' is terminal. `truncated`: the episode was cut off.
-    `mask`, `next_mask`: actions allowed in S and S', shape [A], or None. `extras`: what `act` returned.
+    `observation`, `next_observation`: S and S'; after an end S' is the last observation of the
+    episode, never the first of the next. `terminated`: S' is terminal. `truncated`: the episode was
+    cut off.
+    `mask`, `next_mask`: actions allowed in S and S', shape [A], or None. `extras`: what `act`
+    returned.
     """
 
     observation: Any
@@ -138,7 +143,7 @@ class SequencePolicy(Protocol):
     def log_probs(
         self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Log π(next token | prefix) for B right-padded prefixes [B, T] of the given lengths [B]: [B, V]."""
+        """Next-token log-probabilities [B, V] after B right-padded prefixes [B, T] of `lengths` [B]."""
         ...
 
     def sample(
@@ -197,11 +202,11 @@ class HasOracle(Protocol):
 
 
 OracleProvider = Callable[[Any, "int | None"], "Oracle | None"]
-"""An oracle for environments that do not ship one: `provider(env, horizon)`, None if not concerned."""
+"""Answers for environments that ship no oracle: `provider(env, horizon)`, None if not concerned."""
 
 
 class Model(Protocol):
-    """A finite MDP as arrays: `next_state`, `probability`, `reward`, `terminal` [S, A, K], `start` [S]."""
+    """A finite MDP: `next_state`, `probability`, `reward`, `terminal` [S, A, K], and `start` [S]."""
 
     next_state: NDArray[np.int64]
     probability: NDArray[np.float64]
@@ -212,7 +217,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class HasModel(Protocol):
-    """An environment whose dynamics can be read as a `Model`: for planning and for compiled loops."""
+    """An environment whose dynamics can be read as a `Model`, for planning and compiled loops."""
 
     @property
     def model(self) -> Model:
@@ -224,7 +229,7 @@ class RewardModel(Protocol):
     """Scores finished texts."""
 
     def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """One score per row: `tokens` [B, T] right-padded (prompt and completion), `lengths` [B]."""
+        """One score per row: `tokens` [B, T], prompt and completion, right-padded; `lengths` [B]."""
         ...
 
 
@@ -234,5 +239,5 @@ class ReferenceModel(Protocol):
     def log_probs(
         self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Log π_ref(next token | prefix): `tokens` [B, T] right-padded, `lengths` [B]; shape [B, V]."""
+        """Next-token log-probabilities [B, V] after prefixes `tokens` [B, T] of `lengths` [B]."""
         ...

@@ -5,10 +5,10 @@ A plugin names a function in the entry-point group `rlsuite.plugins`:
     [project.entry-points."rlsuite.plugins"]
     racetrack = "rlsuite_racetrack.plugin:register"
 
-The built-in environments and agents come through the same door. A plugin that fails is a line in the
-report: it stops nobody else, and nothing of it stays registered. `RLSUITE_PLUGINS=off` loads the
-built-ins alone, `RLSUITE_PLUGINS=name,name` those and the named plugins (names of entry points or of
-distributions).
+The built-in environments and agents come through the same door. A plugin that fails is a line in
+the report: it stops nobody else, and nothing of it stays registered. `RLSUITE_PLUGINS=off` loads
+the built-ins alone, `RLSUITE_PLUGINS=name,name` those and the named plugins (names of entry points
+or of distributions).
 """
 
 from __future__ import annotations

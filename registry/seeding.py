@@ -1,7 +1,7 @@
 """Random streams that never meet: one root seed, one stream per purpose, one number per member.
 
-`SeedSequence(root, spawn_key=(stream, k))` is used instead of `spawn()`, which counts and would make
-results depend on the order of the calls.
+`SeedSequence(root, spawn_key=(stream, k))` is used instead of `spawn()`, which counts and would
+make results depend on the order of the calls.
 """
 
 from __future__ import annotations

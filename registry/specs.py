@@ -26,13 +26,14 @@ __all__ = [
 ]
 
 BudgetUnit = Literal["steps", "sweeps", "examples", "none"]
-"""What `learn(n)` counts: environment steps, sweeps over a model, examples of a data set, nothing."""
+"""What `learn(n)` counts: environment steps, sweeps over a model, examples of data, or nothing."""
 
 Promise = Literal["resume", "exact_budget", "own_rng", "split_learn"]
 """What the conformance kit holds an agent to.
 
 `resume`: save, load, learn goes on bit-exactly. `exact_budget`: `learn(n)` takes exactly n steps.
-`own_rng`: global generators end as they were found. `split_learn`: `learn(a); learn(b)` equals `learn(a + b)`.
+`own_rng`: global generators end as they were found. `split_learn`: `learn(a); learn(b)` equals
+`learn(a + b)`.
 """
 
 Metric = Literal["final_return", "learning_regret", "value_error", "objective"]
@@ -72,7 +73,8 @@ def load_entry_point(entry_point: str) -> Any:
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise PluginError(
-                f"the entry point {entry_point!r} names {part!r}, which {module_name!r} does not have."
+                f"the entry point {entry_point!r} names {part!r}, "
+                f"which {module_name!r} does not have."
             )
         found = getattr(found, part)
     return found
@@ -124,10 +126,11 @@ class AgentSpec:
     """What an agent says of itself before it is imported.
 
     The class behind `entry_point` is called as `Agent(env, config, *, seed, device)` and names its
-    frozen dataclass of settings in the class attribute `config_type`. `settings` are defaults of this
-    id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium `VectorEnv` of
-    `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is handed
-    environments that reveal their `model`.
+    frozen dataclass of settings in the class attribute `config_type`. `settings` are defaults of
+    this id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium
+    `VectorEnv` of
+    `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is
+    handed environments that reveal their `model`.
     """
 
     id: str
@@ -148,12 +151,14 @@ class AgentSpec:
         object.__setattr__(self, "promises", frozenset(self.promises))
         if self.budget_unit not in get_args(BudgetUnit):
             raise PluginError(
-                f"agent {self.id!r}: budget_unit must be one of {get_args(BudgetUnit)}, got {self.budget_unit!r}."
+                f"agent {self.id!r}: budget_unit must be one of {get_args(BudgetUnit)}, "
+                f"got {self.budget_unit!r}."
             )
         unknown = self.promises - set(get_args(Promise))
         if unknown:
             raise PluginError(
-                f"agent {self.id!r}: promises must be among {get_args(Promise)}, got {sorted(unknown)}."
+                f"agent {self.id!r}: promises must be among {get_args(Promise)}, "
+                f"got {sorted(unknown)}."
             )
 
     def load(self) -> Any:
@@ -165,10 +170,10 @@ class AgentSpec:
 class TaskSpec:
     """An environment with the protocol by which agents are scored on it.
 
-    Any environment id is a task id; what is not listed takes these defaults. `wrappers` are pairs of an
-    entry-point string and a dictionary of keywords, applied from the inside out. `deterministic` is the
-    mode in which the final policy is scored: greedy, or sampled where it is False. `family` names the
-    leaderboard that the task belongs to.
+    Any environment id is a task id; what is not listed takes these defaults. `wrappers` are pairs
+    of an entry-point string and a dictionary of keywords, applied from the inside out.
+    `deterministic` is the mode in which the final policy is scored: greedy, or sampled where it is
+    False. `family` names the leaderboard that the task belongs to.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Names of what the front door itself brings: suites, backends and the tasks of other people's environments."""
+"""Names of what the front door brings: suites, backends, tasks of Gymnasium's environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: frozen values, free of behaviour, that the store keeps bit for bit."""
+"""What a benchmark leaves behind: frozen values that the store keeps bit for bit."""
 
 from __future__ import annotations
 
@@ -87,9 +87,10 @@ class CurvePoint:
 class TrainingCurve:
     """All episodes of a training run in at most 2,000 windows; arrays of shape [W].
 
-    `step`: environment step at the window's end. `mean`, `minimum`, `maximum`: of the episode returns in
-    the window. `length`: their mean length. `regret`: cumulative pseudo-regret up to `step`, NaN where the
-    environment tells none. `episodes`: how many in the window; an unfinished last episode is not counted.
+    `step`: environment step at the window's end. `mean`, `minimum`, `maximum`: of the episode
+    returns in the window. `length`: their mean length. `regret`: cumulative pseudo-regret up to
+    `step`, NaN where the environment tells none. `episodes`: how many in the window; an unfinished
+    last episode is not counted.
     """
 
     step: NDArray[np.int64]
@@ -108,9 +109,10 @@ class RunRecord:
     `mean_return`, `score` and `regret` are the headline figures by the task's `metric`. For
     `final_return` and `objective` they describe the final policy; for `learning_regret` `regret` is
     the pseudo-regret summed while learning, `mean_return` the expected return lost to it
-    (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high` bound
-    `mean_return` over the episodes of the evaluation. They are None for a failed cell, whose `error`
-    then holds the tail of its log.
+    (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high`
+    bound
+    `mean_return` over the episodes of the evaluation. They are None for a failed cell, whose
+    `error` then holds the tail of its log.
     """
 
     key: RunKey

@@ -72,7 +72,7 @@ def _deep(registry: Transaction) -> None:
     registry.add_agent(
         "rlsuite/Reinforce-v0",
         "rlsuite_agents.deep.reinforce:Reinforce",
-        summary="Monte-Carlo policy gradient, with or without a value baseline (Sutton & Barto 13.3, 13.4).",
+        summary="Monte-Carlo policy gradient with a value baseline (Sutton & Barto 13.4).",
         promises=OURS,
     )
 

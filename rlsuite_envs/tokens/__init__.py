@@ -1,1 +1,1 @@
-"""Token generation: text as an episode, a reward model at its end, the KL-regularised optimum beside it."""
+"""Token generation: text as an episode, a reward model at its end, the exact optimum beside it."""

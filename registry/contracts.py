@@ -24,10 +24,10 @@ __all__ = [
     "HasOracle",
     "Model",
     "Oracle",
+    "OracleProvenance",
     "OracleProvider",
     "Policy",
     "ProbabilisticPolicy",
-    "Provenance",
     "ReferenceModel",
     "RewardModel",
     "SequencePolicy",
@@ -38,7 +38,7 @@ __all__ = [
 ANSWER_KEY_INFO = ("regret", "optimal_action", "expected_reward")
 """Keys of `info` that belong to the answer key: recorded in training, never shown to an agent."""
 
-Provenance = Literal["exact", "bound", "none"]
+OracleProvenance = Literal["exact", "bound", "none"]
 
 
 class Policy(Protocol):
@@ -94,7 +94,7 @@ class Agent(Policy, Protocol):
 
 
 Callback = Callable[[Any], "bool | None"]
-"""Called with the agent after every environment step (or batch of them); False ends the training."""
+"""Called with the agent after each environment step (or batch of them); False ends the training."""
 
 AgentFactory = Callable[..., Any]
 """A class or function called as `factory(env, seed=seed)`, once per cell of a benchmark."""
@@ -143,7 +143,7 @@ class SequencePolicy(Protocol):
     def log_probs(
         self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Next-token log-probabilities [B, V] after B right-padded prefixes [B, T] of `lengths` [B]."""
+        """Next-token log-probabilities [B, V] after the prefixes `tokens` [B, T], right-padded."""
         ...
 
     def sample(
@@ -161,7 +161,7 @@ class Oracle(Protocol):
     current layout or arms (then no score is given).
     """
 
-    provenance: Provenance
+    provenance: OracleProvenance
     scope: Literal["task", "instance"]
 
     @property
@@ -202,7 +202,7 @@ class HasOracle(Protocol):
 
 
 OracleProvider = Callable[[Any, "int | None"], "Oracle | None"]
-"""Answers for environments that ship no oracle: `provider(env, horizon)`, None if not concerned."""
+"""Answers for environments without an oracle: `provider(env, horizon)`, None if not its own."""
 
 
 class Model(Protocol):
@@ -229,7 +229,7 @@ class RewardModel(Protocol):
     """Scores finished texts."""
 
     def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """One score per row: `tokens` [B, T], prompt and completion, right-padded; `lengths` [B]."""
+        """One score per row of `tokens` [B, T], prompt and completion, right-padded."""
         ...
 
 

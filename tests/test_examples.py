@@ -1,0 +1,58 @@
+"""Every example and every block of the README runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(code: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONWARNINGS": "default", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_runs_and_is_short(path, tmp_path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+    assert run([str(path)], tmp_path).strip()
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_a_block_of_the_readme_runs(number, tmp_path):
+    assert run(["-c", BLOCKS[number]], tmp_path).strip()
+
+
+def test_the_readme_has_blocks_and_names_every_example():
+    assert len(BLOCKS) >= 2
+    for path in EXAMPLES:
+        assert f"examples/{path.name}" in README
+
+
+def test_the_suite_in_the_readme_is_a_suite(tmp_path):
+    from rlsuite.suite import Suite
+
+    (text,) = re.findall(r"^```toml\n(name = .*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    assert tomllib.loads(text)["name"] == "cliff"
+    path = tmp_path / "suite.toml"
+    path.write_text(text, encoding="utf-8")
+    assert len(Suite.from_toml(path).grids) == 1

@@ -18,8 +18,6 @@ random_policy = rng.dirichlet(np.ones(4), size=len(oracle.observations()))
 print(f"a random policy:     {oracle.policy_return(random_policy):.6f}")
 
 for identifier in ("BernoulliBandit", "ContextualBandit", "CliffWalk", "TokenGeneration"):
-    env = gym.make(f"rlsuite/{identifier}-v0")
-    oracle = env.unwrapped.oracle()
-    print(
-        f"{identifier:17s} J* = {oracle.optimal_return:12.6f}   baseline {oracle.baseline_return:12.6f}"
-    )
+    key = gym.make(f"rlsuite/{identifier}-v0").unwrapped.oracle()
+    optimum, baseline = key.optimal_return, key.baseline_return
+    print(f"{identifier:17s} J* = {optimum:12.6f}   baseline {baseline:12.6f}")

@@ -38,11 +38,10 @@ def _tabular(registry: Transaction) -> None:
 
 
 def _bandits(registry: Transaction) -> None:
-    """Bandits of a fixed horizon, scored by the regret of learning."""
+    """Bandits of a fixed horizon, which they keep themselves, scored by the regret of learning."""
     registry.add_env(
         "rlsuite/BernoulliBandit-v0",
         "rlsuite_envs.bandits.bernoulli:BernoulliBandit",
-        max_episode_steps=500,
         summary="Five arms that pay 0 or 1.",
     )
     registry.add_task(
@@ -55,7 +54,6 @@ def _bandits(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/ContextualBandit-v0",
         "rlsuite_envs.bandits.contextual:ContextualBandit",
-        max_episode_steps=1000,
         summary="Five arms whose linear payoff depends on ten binary features.",
     )
     registry.add_task(

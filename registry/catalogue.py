@@ -56,10 +56,14 @@ class Registry:
         """Text to add to an unknown-id error, such as the plugins that failed to load."""
 
     def commit(self, entries: list[Entry]) -> None:
-        """Enters all entries. The caller has checked them: see `Transaction`."""
+        """Enters all entries. The caller has checked them: see `Transaction`.
+
+        Gymnasium may still refuse an environment, so it is asked before anything is entered here.
+        """
         for entry in entries:
             if entry.kind == "env":
                 _register_with_gymnasium(entry)
+        for entry in entries:
             self._entries[entry.kind][entry.id] = entry
 
     def holder(self, kind: str, identifier: str) -> str | None:

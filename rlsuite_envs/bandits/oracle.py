@@ -114,7 +114,11 @@ class BanditOracle:
         """Σ_t π_t(a|c): how often an arm is pulled if its context came at every step. [C, A]."""
         table = np.asarray(pi(self.observations()) if callable(pi) else pi)
         self._check(table)
-        return self.horizon * table.astype(np.float64) if table.ndim == 2 else table.sum(axis=0)
+        return (
+            self.horizon * table.astype(np.float64)
+            if table.ndim == 2
+            else table.sum(axis=0, dtype=np.float64)
+        )
 
     def _check(self, table: NDArray[Any]) -> None:
         shape = self.means.shape
@@ -124,7 +128,7 @@ class BanditOracle:
                 f"{(self.horizon, *shape)} with the time in front; got {table.dtype} of shape "
                 f"{table.shape}."
             )
-        sums = table.sum(axis=-1)
+        sums = table.sum(axis=-1, dtype=np.float64)
         # written so that NaN is refused as well
         if not (np.all(table >= 0) and np.all(np.abs(sums - 1.0) <= ROW_SUM_TOLERANCE)):
             raise OracleError(

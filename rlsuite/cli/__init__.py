@@ -1,1 +1,1 @@
-"""The command line, one file per group of commands."""
+"""The command line: one file per command group, each command one call into the rooms above."""

@@ -1,0 +1,69 @@
+"""Tables and text: drawn with rich on a terminal, plain aligned columns in a pipe or a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["console", "on_terminal", "print_table"]
+
+
+def on_terminal() -> bool:
+    """Whether the output goes to a terminal that can redraw lines."""
+    return console().is_terminal and not console().is_dumb_terminal
+
+
+def console() -> Console:
+    """The console of the current standard output."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+) -> None:
+    """Prints rows of text under their columns; the columns named in `right` hold numbers."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if on_terminal():
+        _print_rich(title, columns, cells, right)
+    else:
+        _print_plain(title, columns, cells, right)
+
+
+def _print_rich(
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Sequence[str]
+) -> None:
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        justify = "right" if column in right else "left"
+        table.add_column(
+            Text(column),
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            style="bold" if index == 0 else "",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def _print_plain(
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Sequence[str]
+) -> None:
+    lines = [list(columns), *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    typer.echo(title)
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        typer.echo("  ".join(cells).rstrip())

@@ -79,3 +79,18 @@ def _tokens(registry: Transaction) -> None:
         deterministic=False,
         family="token generation",
     )
+    registry.add_reward_model(
+        "rlsuite/GoldReward-v0",
+        "rlsuite_envs.tokens.reward_models:gold_reward",
+        summary="The true reward of the token task, a closed form.",
+    )
+    registry.add_reward_model(
+        "rlsuite/LearnedReward-v0",
+        "rlsuite_envs.tokens.reward_models:learned_reward",
+        summary="A Bradley-Terry model fitted to preferences sampled from the gold reward.",
+    )
+    registry.add_reference_model(
+        "rlsuite/MarkovReference-v0",
+        "rlsuite_envs.tokens.reference_models:markov_reference",
+        summary="The reference policy of the token task: next letter given the last one.",
+    )

@@ -1,0 +1,115 @@
+"""Preferences and the Bradley-Terry fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlsuite_envs.tokens.preferences import (
+    Preferences,
+    fit_bradley_terry,
+    n_features,
+    sample_completions,
+    sample_preferences,
+    text_features,
+)
+from rlsuite_envs.tokens.reference_models import markov_reference, tabulate
+from rlsuite_envs.tokens.reward_models import GOLD, scores_of_all_texts
+from rlsuite_envs.tokens.tables import EOS, PAD
+from rlsuite_envs.tokens.tree import prefix_tree
+
+TREE = prefix_tree(3)
+REFERENCE = tabulate(markov_reference(), "'markov'", TREE)
+
+
+def test_features_by_hand():
+    """Prompt ab, then c, a, EOS: positions (0, c), (1, a), bigrams bc, ca, two letters."""
+    features = text_features(np.array([[0, 1, 2, 0, EOS, PAD, PAD]]), np.array([5]))
+    assert features.shape == (1, n_features()) == (1, 67)
+    wanted = np.zeros(67)
+    wanted[[2, 6 + 0, 30 + 6 * 1 + 2, 30 + 6 * 2 + 0]] = 1
+    wanted[-1] = 2
+    np.testing.assert_array_equal(features[0], wanted)
+
+
+def test_gold_is_linear_in_the_features():
+    weights = np.concatenate([np.ravel(GOLD.position), np.ravel(GOLD.bigram), [GOLD.length]])
+    tokens, lengths = TREE.texts()
+    np.testing.assert_allclose(
+        text_features(tokens, lengths) @ weights, GOLD.score(tokens, lengths), atol=1e-14
+    )
+
+
+def test_sampled_completions_by_hand():
+    """After ab the reference is 6 5 8 7 1 7 1 over 35: u picks by inverse CDF."""
+    uniforms = np.array([[0.0, 0.999, 0.5], [34.5 / 35, 0.5, 0.5], [33.5 / 35, 0.0, 0.0]])
+    k = sample_completions(TREE, REFERENCE, np.zeros(3, np.int64), uniforms)
+    tokens = TREE.texts()[0][k]
+    # a, then EOS (the last 5 of 31); EOS at once; f, then a, then a
+    assert tokens.tolist() == [
+        [0, 1, 0, EOS, PAD],
+        [0, 1, EOS, PAD, PAD],
+        [0, 1, 5, 0, 0],
+    ]
+
+
+def test_a_token_of_probability_zero_is_never_sampled():
+    table = REFERENCE.copy()
+    table[..., 3:] = -np.inf
+    k = sample_completions(TREE, table, np.zeros(1, np.int64), np.array([[1 - 2**-53] * 3]))
+    assert TREE.completions[k].tolist() == [[2, 2, 2]]
+
+
+def test_sampled_completions_follow_the_policy():
+    """Frequencies of 9,331 texts are too thin: the chance of ending at once is EOS's own."""
+    n = 20_000
+    rng = np.random.default_rng(0)
+    prompts = np.zeros(n, np.int64)
+    k = sample_completions(TREE, REFERENCE, prompts, rng.random((n, 3)))
+    p = 1 / 35
+    assert abs(np.mean(k == 0) - p) < 4 * np.sqrt(p * (1 - p) / n)
+
+
+def test_preferences_follow_bradley_terry():
+    """Scores 0 and 1: the better of two different texts wins with probability σ(1)."""
+    scores = np.zeros((TREE.n_prompts, TREE.n_texts))
+    scores[:, ::2] = 1.0
+    pairs = sample_preferences(TREE, REFERENCE, scores, 20_000, np.random.default_rng(3))
+    difference = scores[pairs.prompts, pairs.preferred] - scores[pairs.prompts, pairs.rejected]
+    decided = difference[difference != 0]
+    p = 1 / (1 + np.exp(-1.0))
+    assert abs(np.mean(decided > 0) - p) < 4 * np.sqrt(p * (1 - p) / len(decided))
+
+
+def test_accuracy_by_hand():
+    """Right, wrong, tied: (1 + 0 + ½) / 3."""
+    scores = np.array([[0.0, 1.0, 1.0]])
+    pairs = Preferences(np.zeros(3, np.int64), np.array([1, 0, 1]), np.array([0, 1, 2]))
+    assert pairs.accuracy(scores) == pytest.approx(0.5)
+
+
+def test_the_fit_solves_its_equation():
+    """At the minimum λ w = Σ_i (1 - σ(w · x_i)) x_i."""
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    w = fit_bradley_terry(x, ridge=0.5)
+    surprise = 1 / (1 + np.exp(x @ w))
+    np.testing.assert_allclose(0.5 * w, surprise @ x, atol=1e-10)
+
+
+def test_the_fit_by_hand():
+    """One feature, won 3 times and lost once, hardly any penalty: σ(w) = ¾, w = log 3."""
+    x = np.array([[1.0], [1.0], [1.0], [-1.0]])
+    np.testing.assert_allclose(fit_bradley_terry(x, ridge=1e-9), [np.log(3)], rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_many_preferences_lead_back_to_gold():
+    """The model is well specified: with 200,000 pairs the scores are gold's up to a constant."""
+    tree = prefix_tree(5)
+    gold = scores_of_all_texts(GOLD, "'gold'", tree)
+    table = tabulate(markov_reference(), "'markov'", tree)
+    pairs = sample_preferences(tree, table, gold, 200_000, np.random.default_rng(4))
+    weights = fit_bradley_terry(pairs.feature_differences(tree), ridge=1e-3)
+    scores = (text_features(*tree.texts()) @ weights).reshape(gold.shape)
+    for p in range(tree.n_prompts):
+        assert np.corrcoef(scores[p], gold[p])[0, 1] > 0.998

@@ -1,0 +1,185 @@
+"""Reward models: gold by hand, the learned one's promises, users' models, what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import rlsuite  # noqa: F401  (registers the models)
+from registry.errors import InvalidObservationError, SettingError, UnknownIdError
+from rlsuite_envs.tokens.preferences import sample_preferences
+from rlsuite_envs.tokens.reference_models import MarkovReference, markov_reference, tabulate
+from rlsuite_envs.tokens.reward_models import (
+    GOLD,
+    FeatureReward,
+    FunctionReward,
+    TableReward,
+    gold_reward,
+    learned_reward,
+    resolve_reward,
+    scores_of,
+    scores_of_all_texts,
+)
+from rlsuite_envs.tokens.tables import BIGRAM, EOS, PAD, POSITION
+from rlsuite_envs.tokens.tree import prefix_tree
+
+TREE = prefix_tree(5)
+REFERENCE = tabulate(markov_reference(), "'markov'", TREE)
+
+
+def text(*tokens):
+    return np.array([tokens]), np.array([len(tokens)])
+
+
+def test_gold_by_hand():
+    """Prompt ab, then c, a: pos[0,c] + big[b,c] - .05 + pos[1,a] + big[c,a] - .05."""
+    wanted = -0.25 + 0.25 - 0.05 - 0.5 + 0.0 - 0.05
+    assert GOLD.score(*text(0, 1, 2, 0, EOS)) == pytest.approx(wanted)
+    assert GOLD.score(*text(0, 1, EOS)) == 0.0
+
+
+def test_gold_against_the_sum_written_out():
+    tokens, lengths = TREE.texts()
+    rows = np.random.default_rng(0).integers(len(tokens), size=200)
+    for row in rows:
+        terms, previous = [], int(tokens[row, 1])
+        for t, letter in enumerate(tokens[row, 2 : lengths[row]]):
+            if letter != EOS:
+                terms += [POSITION[t][letter], BIGRAM[previous][letter], -0.05]
+                previous = int(letter)
+        assert GOLD.score(tokens[row : row + 1], lengths[row : row + 1])[0] == math.fsum(terms)
+
+
+def test_padding_changes_nothing():
+    wide = np.array([[0, 1, 2, EOS, PAD, PAD, PAD, PAD, PAD]])
+    assert GOLD.score(wide, np.array([4])) == GOLD.score(*text(0, 1, 2, EOS))
+
+
+def test_gold_refuses_what_it_cannot_score():
+    with pytest.raises(SettingError, match=r"texts of at most 5 letters .* got 6: 'aaaaaa'"):
+        GOLD.score(*text(0, 1, 0, 0, 0, 0, 0, 0))
+    with pytest.raises(InvalidObservationError, match="token 9 at place 2"):
+        GOLD.score(*text(0, 1, 9))
+
+
+def test_learned_ranks_fresh_pairs_nearly_as_well_as_gold():
+    gold = scores_of_all_texts(GOLD, "'gold'", TREE)
+    learned = scores_of_all_texts(learned_reward(), "'learned'", TREE)
+    fresh = sample_preferences(TREE, REFERENCE, gold, 2000, np.random.default_rng(2))
+    assert fresh.accuracy(learned) >= 0.9 * fresh.accuracy(gold)
+    assert fresh.accuracy(gold) == pytest.approx(0.716)
+    assert fresh.accuracy(learned) == pytest.approx(0.689)
+
+
+def test_learned_weights_are_the_same_on_every_machine():
+    """Rounded to four decimals; a few of them, literally."""
+    model = learned_reward()
+    assert model.position[0] == (0.1943, -0.0909, -0.2752, 0.1683, -0.4924, 0.4479)
+    assert model.bigram[5] == (0.4455, 0.235, -0.4791, -0.1961, 0.109, 0.2322)
+    assert model.length == 0.0928
+    for row in (*model.position, *model.bigram):
+        assert row == tuple(round(weight, 4) for weight in row)
+
+
+def test_learned_is_fitted_once_per_process_and_task():
+    assert learned_reward() is learned_reward(REFERENCE, 5)
+    other = tabulate(MarkovReference(np.ones((6, 7))), "uniform", TREE)
+    assert learned_reward(other) != learned_reward()
+
+
+def test_learned_knows_nothing_of_positions_it_never_saw():
+    model = learned_reward(tabulate(markov_reference(), "'markov'", prefix_tree(2)), 2)
+    assert np.count_nonzero(model.position[:2]) > 0
+    assert np.count_nonzero(model.position[2:]) == 0
+
+
+def test_a_table_scores_what_is_in_it():
+    model = TableReward({"ab": 1, "": -2.0, "bc:ab": 3.5})
+    tokens = np.array(
+        [[0, 1, 0, 1, EOS], [1, 2, 0, 1, EOS], [0, 1, EOS, PAD, PAD], [0, 1, 2, 2, 2]]
+    )
+    np.testing.assert_array_equal(
+        model.score(tokens, np.array([5, 5, 3, 5])), [1.0, 3.5, -2.0, 0.0]
+    )
+
+
+def test_a_table_with_the_empty_completion_of_one_prompt():
+    model = TableReward({"ab:": 1.0})
+    np.testing.assert_array_equal(
+        model.score(np.array([[0, 1, EOS], [1, 2, EOS]]), np.array([3, 3])), [1.0, 0.0]
+    )
+
+
+@pytest.mark.parametrize("key", ["xyz", "abcdef", "ac:a", "a:b:c", ":", 3])
+def test_a_table_with_a_key_that_is_no_completion(key):
+    with pytest.raises(SettingError, match="the keys of a reward table are completions of at most"):
+        TableReward({key: 1.0})
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, "high", None, True])
+def test_a_table_with_a_score_that_is_no_number(score):
+    with pytest.raises(SettingError, match=f"must give finite numbers, got {score!r} for 'ab'"):
+        TableReward({"ab": score})
+
+
+def test_what_the_keyword_stands_for():
+    class Mine:
+        def score(self, tokens, lengths):
+            return np.zeros(len(tokens))
+
+    mine = Mine()
+    assert resolve_reward("gold", REFERENCE, TREE) == (GOLD, "'gold'")
+    assert resolve_reward("learned", REFERENCE, TREE) == (learned_reward(), "'learned'")
+    assert resolve_reward("rlsuite/GoldReward-v0", REFERENCE, TREE)[0] is gold_reward()
+    assert resolve_reward("rlsuite/LearnedReward-v0", REFERENCE, TREE)[0] is learned_reward()
+    assert resolve_reward(mine, REFERENCE, TREE) == (mine, "Mine")
+    assert resolve_reward(mine.score, REFERENCE, TREE) == (FunctionReward(mine.score), "score")
+    assert isinstance(resolve_reward({"a": 1}, REFERENCE, TREE)[0], TableReward)
+
+
+@pytest.mark.parametrize("value", ["goldd", 3, None, FeatureReward])
+def test_a_keyword_that_stands_for_nothing(value):
+    with pytest.raises(SettingError, match="reward must be 'gold', 'learned'"):
+        resolve_reward(value, REFERENCE, TREE)
+
+
+def test_an_unknown_id_gets_a_hint():
+    with pytest.raises(UnknownIdError, match="Did you mean 'rlsuite/GoldReward-v0'"):
+        resolve_reward("rlsuite/GoldRewrd-v0", REFERENCE, TREE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            [[0.0], [0.0]],
+            r"one number per text, shape \(2,\); it returned float64 of shape \(2, 1\)",
+        ),
+        ([0.0], r"it returned float64 of shape \(1,\)"),
+        (0.0, r"it returned float64 of shape \(\)"),
+        (None, "it returned object"),
+        (["a", "b"], "it returned <U1"),
+        ([0.0, math.nan], "it scored the completion 'cd' of the prompt 'bc' with nan"),
+        ([-math.inf, 0.0], "it scored the completion '' of the prompt 'ab' with -inf"),
+    ],
+)
+def test_malformed_scores_name_the_model(answer, message):
+    tokens = np.array([[0, 1, EOS, PAD], [1, 2, 2, 3]])
+    model = FunctionReward(lambda tokens, lengths: answer)
+    with pytest.raises(SettingError, match=f"the reward model mine must return .*{message}"):
+        scores_of(model, "mine", tokens, np.array([3, 4]))
+
+
+def test_all_texts_are_scored_in_blocks():
+    sizes = []
+
+    def count(tokens, lengths):
+        sizes.append(len(tokens))
+        return tokens[:, 2].astype(float)
+
+    scores = scores_of_all_texts(FunctionReward(count), "count", TREE)
+    assert scores.shape == (4, 9331)
+    assert max(sizes) <= 4096
+    np.testing.assert_array_equal(scores.ravel(), TREE.texts()[0][:, 2])

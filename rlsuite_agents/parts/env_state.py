@@ -18,10 +18,20 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from registry.errors import CheckpointError, RlsuiteError
+from registry.errors import CheckpointError
 from rlsuite_agents.parts.checkpoint import generator_state, restore_generator
 
 __all__ = ["Tape", "capture", "decode", "encode", "layers", "restore"]
+
+REFUSALS = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    gym.error.Error,
+)
+"""What an environment may raise at a seed, a state or an action that is not its own."""
 
 
 class Tape:
@@ -111,9 +121,9 @@ def restore(
             _restore_directly(env, state)
         else:
             _replay(env, state, tape)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        if isinstance(error, RlsuiteError):
-            raise
+    except CheckpointError:
+        raise
+    except REFUSALS as error:
         raise CheckpointError(
             f"the environment {_name(env)} cannot be put back where it was: "
             f"the saved state does not fit it ({type(error).__name__}: {error})."

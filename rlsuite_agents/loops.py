@@ -1,0 +1,129 @@
+"""The loops that several algorithms share, as plain functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from registry.contracts import Callback, Transition
+from registry.errors import InvalidObservationError, SettingError
+from registry.seeding import Stream, integer_seed
+from rlsuite_agents.parts.env_state import Tape
+from rlsuite_agents.parts.spaces import observation_check
+
+__all__ = ["Session", "check_steps", "learn_online"]
+
+
+class Session:
+    """The running episode of a training environment, kept from one call of `learn` to the next."""
+
+    def __init__(self, env: gym.Env[Any, Any], seed: int) -> None:
+        self.env = env
+        self.tape = Tape()  # holds the observation and what a checkpoint needs
+        self.over = True  # the next step has to reset first
+        self.seed: int | None = integer_seed(seed, Stream.ENVIRONMENT)  # for the first reset
+        self.mask: Any = None
+        self.unrestored: Any = None  # of a checkpoint that was loaded without an environment
+        self.is_valid = observation_check(env.observation_space)
+        self.read_mask = mask_reader(env)
+
+    def begin(self) -> Mapping[str, Any]:
+        """Starts an episode, the first one with the seed. Returns its info."""
+        observation, info = self.tape.reset(self.env, self.seed)
+        if not self.is_valid(observation):
+            raise InvalidObservationError(
+                f"reset returned the observation {observation!r:.120}, which is not finite or not "
+                f"in its space {self.env.observation_space}."
+            )
+        self.over, self.seed, self.mask = False, None, self.read_mask(observation, info, False)
+        return info
+
+    def step(self, action: Any, extras: Mapping[str, Any], number: int) -> Transition:
+        """Takes one action. `number` is the step's, for errors."""
+        before, mask = self.tape.observation, self.mask
+        self.over = True  # should anything fail, the next call starts afresh
+        after, reward, terminated, truncated, info = self.env.step(action)
+        if not (self.is_valid(after) and math.isfinite(reward)):
+            raise InvalidObservationError(
+                f"step {number}, action {action!r}: the environment returned the observation "
+                f"{after!r:.80} and the reward {reward!r}; one is not finite or not in its space."
+            )
+        self.tape.add(action, after, info)
+        ends = bool(terminated), bool(truncated)
+        self.over = ends[0] or ends[1]
+        self.mask = self.read_mask(after, info, self.over)
+        learned = (before, action, float(reward), after, *ends, mask, self.mask, info, extras)
+        return Transition(*learned)
+
+
+def learn_online(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
+    """Lets a `StepAgent` take exactly `total_timesteps` steps: act, step, observe.
+
+    A running episode goes on from one call to the next, so that `learn(a); learn(b)` equals
+    `learn(a + b)`. Where the environment says that it is another instance than before
+    (`info["new_instance"]`), an agent that has `forget()` is asked to start over.
+
+    Args:
+        agent: offers `act`, `observe`, `rng`, `num_timesteps` and a `session`.
+        total_timesteps: further steps, at least 0.
+        callback: called with the agent after every step; False stops.
+
+    Returns:
+        The agent.
+
+    Raises:
+        SettingError: `total_timesteps` is no whole number of at least 0.
+        InvalidObservationError: the environment returned NaN, or what is outside its space.
+    """
+    session, rng = agent.session, agent.rng
+    for _ in range(check_steps(total_timesteps)):
+        if session.over and session.begin().get("new_instance") and hasattr(agent, "forget"):
+            agent.forget()
+        action, extras = agent.act(session.tape.observation, session.mask, rng)
+        transition = session.step(action, extras, agent.num_timesteps + 1)
+        agent.observe(transition)
+        agent.num_timesteps += 1
+        if callback is not None and callback(agent) is False:
+            break
+    return agent
+
+
+def check_steps(total_timesteps: object) -> int:
+    """The number of steps as an int; raises `SettingError` unless it is whole and at least 0."""
+    whole = isinstance(total_timesteps, int | np.integer) and not isinstance(total_timesteps, bool)
+    if not whole or total_timesteps < 0:  # type: ignore[operator]
+        raise SettingError(
+            f"total_timesteps must be a whole number of at least 0, got {total_timesteps!r}."
+        )
+    return int(total_timesteps)  # type: ignore[call-overload]
+
+
+def mask_reader(env: gym.Env[Any, Any]) -> Callable[[Any, Mapping[str, Any], bool], Any]:
+    """A function of (observation, info, over) that finds the action mask, or None without one.
+
+    It looks in `info["action_mask"]`, in `observation["action_mask"]` and for the environment's
+    method `action_masks()`. Where an episode is over and nothing is allowed, there is no mask.
+    """
+    method = env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
+    shape = (int(env.action_space.n),) if isinstance(env.action_space, Discrete) else None
+
+    def read(observation: Any, info: Mapping[str, Any], over: bool) -> Any:
+        mask = info.get("action_mask")
+        if mask is None and isinstance(observation, Mapping):
+            mask = observation.get("action_mask")
+        if mask is None and method is not None:
+            mask = method()
+        if mask is None or shape is None:
+            return mask
+        if np.shape(mask) != shape or not (over or np.any(mask)):
+            raise InvalidObservationError(
+                f"an action mask allows at least one of the actions {shape}, got {mask!r:.80}."
+            )
+        return mask if np.any(mask) else None
+
+    return read

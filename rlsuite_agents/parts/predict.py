@@ -1,0 +1,74 @@
+"""`predict` from `action_probabilities`: one observation or a batch, answered in kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import SettingError
+from rlsuite_agents.parts.spaces import batch_size
+
+__all__ = ["as_batch", "draw", "mask_rows", "predict_actions"]
+
+
+def predict_actions(
+    agent: Any, observation: Any, deterministic: bool, mask: Any, rngs: Any
+) -> NDArray[np.int64] | np.int64:
+    """Actions by inverse CDF from `agent.action_probabilities`; the likeliest if deterministic.
+
+    `observation`: one or a batch of B; the answer is an `np.int64`, or an int64 array [B]. `mask`:
+    [A] or [B, A], or None. `rngs`: one generator per row, each drawing one uniform, or None for
+    `agent.prediction_rng`.
+    """
+    size = batch_size(agent.env.observation_space, observation)
+    rows = as_batch(observation) if size is None else observation
+    if mask is not None and size is None:
+        mask = np.asarray(mask)[None]
+    probabilities = agent.action_probabilities(rows, deterministic=deterministic, mask=mask)
+    if deterministic:
+        actions = probabilities.argmax(axis=1)
+    else:
+        generators = _per_row(rngs, agent.prediction_rng, len(probabilities))
+        pairs = zip(probabilities, generators, strict=True)
+        actions = np.array([draw(row, rng) for row, rng in pairs], np.int64)
+    return np.int64(actions[0]) if size is None else actions
+
+
+def draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An action by inverse CDF, from one uniform: never one of probability 0."""
+    u, last = rng.random(), 0
+    for a, p in enumerate(probabilities.tolist()):
+        if p > 0.0:
+            last = a
+            u -= p
+            if u < 0.0:
+                break
+    return last
+
+
+def as_batch(observation: Any) -> Any:
+    """One observation as a batch of one."""
+    if isinstance(observation, Mapping):
+        return {name: as_batch(part) for name, part in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(as_batch(part) for part in observation)
+    return np.asarray(observation)[None]
+
+
+def mask_rows(observations: Any, mask: Any) -> Any:
+    """`mask` [B, A], or the `action_mask` that the observations carry, or None."""
+    if mask is None and isinstance(observations, Mapping):
+        mask = observations.get("action_mask")
+    return None if mask is None else np.asarray(mask, bool)
+
+
+def _per_row(rngs: Any, own: np.random.Generator, rows: int) -> Sequence[np.random.Generator]:
+    if rngs is None:
+        return [own] * rows
+    generators = [rngs] if isinstance(rngs, np.random.Generator) else list(rngs)
+    if len(generators) != rows:
+        raise SettingError(f"predict wants one generator per row: {rows}, got {len(generators)}.")
+    return generators

@@ -1,0 +1,23 @@
+"""Checks of settings, worded alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from registry.errors import SettingError
+
+__all__ = ["check_range"]
+
+
+def check_range(config: Any, name: str, interval: str) -> None:
+    """Raises `SettingError` unless the setting is a finite number in an interval like (0, 1]."""
+    value = getattr(config, name)
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if number and low <= value <= high:
+        if (value > low or interval[0] == "[") and (value < high or interval[-1] == "]"):
+            return
+    raise SettingError(
+        f"{type(config).__name__}.{name} must be a number in {interval}, got {value!r}."
+    )

@@ -1,0 +1,66 @@
+"""How numbers are written, in the terminal and in reports alike."""
+
+from __future__ import annotations
+
+import math
+
+from rlsuite.statistics import Interval
+
+__all__ = ["interval_text", "number", "seconds_text", "short_task_names"]
+
+
+def number(value: float | None) -> str:
+    """Four significant figures as far as that takes at most four decimals; a dash for None."""
+    if value is None or math.isnan(value):
+        return "–"
+    return _fixed(value, _decimals(abs(value)))
+
+
+def interval_text(interval: Interval | None) -> str:
+    """`0.951 [0.932, 0.970]`: all three to the same decimals; without bounds the estimate alone."""
+    if interval is None:
+        return "–"
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return number(interval.estimate)
+    decimals = _decimals(max(abs(interval.estimate), abs(low), abs(high)))
+    estimate, lower, upper = (_fixed(v, decimals) for v in (interval.estimate, low, high))
+    return f"{estimate} [{lower}, {upper}]"
+
+
+def seconds_text(seconds: float) -> str:
+    """`0.42 s`, `3.1 s`, `2 min 05 s` or `1 h 03 min`."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def short_task_names(tasks: tuple[str, ...]) -> dict[str, str]:
+    """Each task without namespace and version, as long as that leaves the names different."""
+    bare = {task: _bare(task) for task in tasks}
+    counts = list(bare.values())
+    return {task: name if counts.count(name) == 1 else task for task, name in bare.items()}
+
+
+def _bare(task: str) -> str:
+    name = task.rpartition("/")[2]
+    head, dash, version = name.rpartition("-v")
+    return head if dash and version.isdigit() else name
+
+
+def _decimals(size: float) -> int:
+    for limit, decimals in ((10, 3), (100, 2), (10_000, 1)):
+        if size < limit:
+            return decimals
+    return 0
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text

@@ -201,7 +201,8 @@ class TokenOracle:
             level = slice(*self._tree.level(t))
             return local[:, level] + np.sum(policy[:, level] * q_level, axis=-1)
 
-        return _mean(self._backwards(np.zeros_like(self._rewards), back_up)[:, 0])
+        divergence = _mean(self._backwards(np.zeros_like(self._rewards), back_up)[:, 0])
+        return max(divergence, 0.0)  # rounding can leave -1e-16 where π is the reference
 
     def _backwards(self, of_texts: Floats, back_up: Any) -> Floats:
         """Values [P, N] from the longest prefixes back: `back_up(t, Q [P, 6^t, A]) -> V [P, 6^t]`.

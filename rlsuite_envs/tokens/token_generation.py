@@ -152,10 +152,9 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         ref_logprob = self._ref_logprob[self._state][token]
         completion = self._write(token)
         reward = score = gold = 0.0
-        if self._finished:
-            score, gold = self._scores_of(completion)
         cut = self._finished and token != EOS
         if self._finished:
+            score, gold = self._scores_of(completion)
             added = self.no_eos if cut else 0.0
             reward, gold = score + added, gold + added
         mask = self.action_masks()

@@ -35,7 +35,7 @@ __all__ = [
     "Transition",
 ]
 
-ANSWER_KEY_INFO = ("regret", "optimal_action", "expected_reward")
+ANSWER_KEY_INFO = ("regret", "optimal_action", "expected_reward", "gold")
 """Keys of `info` that belong to the answer key: recorded in training, never shown to an agent."""
 
 OracleProvenance = Literal["exact", "bound", "none"]

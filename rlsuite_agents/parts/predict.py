@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from registry.errors import SettingError
 from rlsuite_agents.parts.spaces import batch_size
 
-__all__ = ["as_batch", "draw", "mask_rows", "predict_actions"]
+__all__ = ["as_batch", "context_free", "draw", "mask_rows", "predict_actions", "rows_of"]
 
 
 def predict_actions(
@@ -63,6 +63,24 @@ def mask_rows(observations: Any, mask: Any) -> Any:
     if mask is None and isinstance(observations, Mapping):
         mask = observations.get("action_mask")
     return None if mask is None else np.asarray(mask, bool)
+
+
+def rows_of(observations: Any) -> int:
+    """B of a batch of observations."""
+    while isinstance(observations, Mapping | tuple):
+        parts = observations.values() if isinstance(observations, Mapping) else observations
+        observations = next(iter(parts))
+    return len(observations)
+
+
+def context_free(
+    observations: Any, mask: Any, row: Callable[[Any], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """π [B, A] of a policy that only looks at the mask: `row(mask [A] or None)` for each."""
+    mask = mask_rows(observations, mask)
+    if mask is None:
+        return np.tile(row(None), (rows_of(observations), 1))
+    return np.array([row(allowed) for allowed in mask])
 
 
 def _per_row(rngs: Any, own: np.random.Generator, rows: int) -> Sequence[np.random.Generator]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.errors import SettingError
 
-__all__ = ["check_range"]
+__all__ = ["check_flag", "check_range"]
 
 
 def check_range(config: Any, name: str, interval: str) -> None:
@@ -21,3 +21,10 @@ def check_range(config: Any, name: str, interval: str) -> None:
     raise SettingError(
         f"{type(config).__name__}.{name} must be a number in {interval}, got {value!r}."
     )
+
+
+def check_flag(config: Any, name: str) -> None:
+    """Raises `SettingError` unless the setting is True or False."""
+    value = getattr(config, name)
+    if not isinstance(value, bool):
+        raise SettingError(f"{type(config).__name__}.{name} must be True or False, got {value!r}.")

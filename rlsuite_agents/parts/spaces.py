@@ -21,6 +21,7 @@ from registry.errors import (
 __all__ = [
     "Detached",
     "batch_size",
+    "box_size",
     "discrete_size",
     "finite",
     "observation_check",
@@ -44,6 +45,13 @@ def discrete_size(space: spaces.Space[Any], what: str) -> int:
             f"{what} must count from 0, got {space}; shift it with a Gymnasium wrapper."
         )
     return int(space.n)
+
+
+def box_size(space: spaces.Space[Any], what: str) -> int:
+    """Number of entries of a `Box` space; raises `UnsupportedSpaceError` for any other."""
+    if not isinstance(space, spaces.Box):
+        raise UnsupportedSpaceError(f"{what} must be a Box, got {space}.")
+    return int(np.prod(space.shape))
 
 
 def table_rows(table: Sequence[Any], observations: Any) -> list[Any]:

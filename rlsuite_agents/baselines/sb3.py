@@ -49,7 +49,7 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.global_streams import GlobalStreams
-from rlsuite_agents.parts.networks import Layers, evaluate_rows, host_layer, relu
+from rlsuite_agents.parts.networks import Activation, Layers, evaluate_rows, host_layer, relu
 from rlsuite_agents.parts.predict import predict_actions
 from rlsuite_agents.parts.spaces import (
     Detached,
@@ -62,7 +62,10 @@ __all__ = ["A2C", "DQN", "PPO", "A2CConfig", "DQNConfig", "PPOConfig", "StableBa
 
 OURS = ("num_envs", "total_timesteps", "net_arch", "activation")  # the other settings are SB3's
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
-ACTIVATIONS = {"tanh": (torch.nn.Tanh, np.tanh), "relu": (torch.nn.ReLU, relu)}
+ACTIVATIONS: dict[str, tuple[Any, Activation]] = {
+    "tanh": (torch.nn.Tanh, np.tanh),
+    "relu": (torch.nn.ReLU, relu),
+}
 
 
 class StableBaselinesAgent:

@@ -59,7 +59,7 @@ class ReinforceConfig:
     gamma: float = 0.99  # γ, in [0, 1]
     baseline: Literal["value", "none"] = "value"  # v̂, learned beside the policy, or 0
     kl_beta: float = 0.0  # β of the KL term in the return, at least 0
-    episodes_per_update: int = 8  # at least 1
+    episodes_per_update: int = 4  # at least 1
     hidden_sizes: tuple[int, ...] = (64,)  # tanh layers of each network; () is linear
 
     def __post_init__(self) -> None:

@@ -163,7 +163,7 @@ def test_the_answer_key_in_info_is_typed_and_true_to_itself(identifier):
     env = gym.make(identifier)
     env.reset(seed=0)
     *_, info = env.step(actions_for(env, 1)[0])
-    types = {"regret": float, "expected_reward": float, "optimal_action": int}
+    types = {"regret": float, "expected_reward": float, "optimal_action": int, "gold": float}
     assert set(types) == set(ANSWER_KEY_INFO)
     assert all(type(info[key]) is kind for key, kind in types.items() if key in info)
     assert info.get("regret", 0.0) >= 0.0

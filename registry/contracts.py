@@ -206,13 +206,32 @@ OracleProvider = Callable[[Any, "int | None"], "Oracle | None"]
 
 
 class Model(Protocol):
-    """A finite MDP: `next_state`, `probability`, `reward`, `terminal` [S, A, K], and `start` [S]."""
+    """A finite MDP: K outcomes for each of A actions in each of S states; read-only."""
 
-    next_state: NDArray[np.int64]
-    probability: NDArray[np.float64]
-    reward: NDArray[np.float64]
-    terminal: NDArray[np.bool_]
-    start: NDArray[np.float64]
+    @property
+    def next_state(self) -> NDArray[np.int64]:
+        """Where an outcome leads, shape [S, A, K]."""
+        ...
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each outcome, summing to 1 over the last axis; shape [S, A, K]."""
+        ...
+
+    @property
+    def reward(self) -> NDArray[np.float64]:
+        """What an outcome pays, shape [S, A, K]."""
+        ...
+
+    @property
+    def terminal(self) -> NDArray[np.bool_]:
+        """Whether an outcome ends the episode, shape [S, A, K]."""
+        ...
+
+    @property
+    def start(self) -> NDArray[np.float64]:
+        """Probability of each state at reset, shape [S]."""
+        ...
 
 
 @runtime_checkable

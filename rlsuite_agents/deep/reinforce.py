@@ -70,6 +70,11 @@ class ReinforceConfig:
             raise SettingError(
                 f"ReinforceConfig.baseline must be 'value' or 'none', got {self.baseline!r}."
             )
+        if not isinstance(self.hidden_sizes, tuple | list):
+            raise SettingError(
+                "ReinforceConfig.hidden_sizes must be a tuple of widths, got "
+                f"{self.hidden_sizes!r}."
+            )
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         _check_counts("episodes_per_update", (self.episodes_per_update,))
         _check_counts("hidden_sizes", self.hidden_sizes)

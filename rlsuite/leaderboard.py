@@ -446,9 +446,8 @@ def _what_is_missing(rows: list[Row], plan: _Plan) -> Iterable[str]:
 
 def _what_differs(rows: list[Row], tasks: tuple[str, ...]) -> Iterable[str]:
     """Budgets and run counts that are not the same for all agents of a task."""
-    if any(
-        len({row.cells[i].planned for row in rows if row.cells[i]}) > 1 for i in range(len(tasks))
-    ):
+    planned = [{c.planned for row in rows if (c := row.cells[i])} for i in range(len(tasks))]
+    if any(len(counts) > 1 for counts in planned):
         yield "Agents have different numbers of runs; see the last column."
     for index, task in enumerate(tasks):
         found = [(row.agent, cell) for row in rows if (cell := row.cells[index]) is not None]

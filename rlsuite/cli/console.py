@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "on_terminal", "print_table"]
+__all__ = ["console", "counted", "on_terminal", "print_table"]
 
 
 def on_terminal() -> bool:
@@ -23,15 +24,20 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False)
 
 
+def counted(number: int, noun: str) -> str:
+    """`"1 plugin"`, `"3 plugins"`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def print_table(
     title: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    right: Sequence[str] = (),
+    right: Collection[str] = (),
 ) -> None:
     """Prints rows of text under their columns; the columns named in `right` hold numbers."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [list(row) for row in rows]
     if on_terminal():
         _print_rich(title, columns, cells, right)
     else:
@@ -39,31 +45,28 @@ def print_table(
 
 
 def _print_rich(
-    title: str, columns: Sequence[str], rows: list[list[str]], right: Sequence[str]
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[str]
 ) -> None:
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
-    for index, column in enumerate(columns):
-        justify = "right" if column in right else "left"
-        table.add_column(
-            Text(column),
-            justify=justify,  # type: ignore[arg-type]
-            overflow="fold",
-            style="bold" if index == 0 else "",
-        )
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for name in columns:
+        if name in right:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        else:
+            table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)
 
 
 def _print_plain(
-    title: str, columns: Sequence[str], rows: list[list[str]], right: Sequence[str]
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[str]
 ) -> None:
     lines = [list(columns), *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     typer.echo(title)
     for line in lines:
         cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for cell, width, name in zip(line, widths, columns, strict=True)
         ]
         typer.echo("  ".join(cells).rstrip())

@@ -49,7 +49,7 @@ def evaluate(
     Example:  `rlsuite evaluate rlsuite/QLearning-v0 --checkpoint q.safetensors
     --env rlsuite/GridWorld-v0 --episodes 100`
     """
-    from rlsuite.sessions import evaluate_agent, evaluation_as_json
+    from rlsuite.sessions import evaluate_agent, evaluation_json
 
     result = evaluate_agent(
         agent,
@@ -62,4 +62,4 @@ def evaluate(
         env_settings=parse_assignments(env_settings or (), "--env-set"),
         device=device,
     )
-    typer.echo(evaluation_as_json(result) if as_json else str(result))
+    typer.echo(evaluation_json(result) if as_json else str(result))

@@ -8,7 +8,7 @@ import gymnasium as gym
 import typer
 
 from registry.catalogue import registry
-from rlsuite.cli.console import print_table
+from rlsuite.cli.console import counted, print_table
 from rlsuite.cli.plugins import print_plugins
 
 __all__ = ["app"]
@@ -34,7 +34,7 @@ def envs(
     if everything:
         known = set(registry.ids("env"))
         rows += [[i, "", "gymnasium"] for i in sorted(gym.registry) if i not in known]
-    print_table(f"{len(rows)} environments", ["id", "what it is", "from"], rows)
+    print_table(counted(len(rows), "environment"), ["id", "what it is", "from"], rows)
 
 
 @app.command("agents", epilog="Example:  `rlsuite list agents`")
@@ -45,7 +45,7 @@ def agents() -> None:
         spec = registry.agent_spec(entry.id)
         spaces = f"{'/'.join(spec.spaces.observation)} -> {'/'.join(spec.spaces.action)}"
         rows.append([entry.id, spec.summary, spaces, str(entry.provenance)])
-    print_table(f"{len(rows)} agents", ["id", "what it is", "spaces", "from"], rows)
+    print_table(counted(len(rows), "agent"), ["id", "what it is", "spaces", "from"], rows)
 
 
 @app.command("tasks", epilog="Example:  `rlsuite list tasks`")
@@ -58,7 +58,7 @@ def tasks() -> None:
             [spec.id, spec.family, f"{spec.total_timesteps:,}", spec.metric, str(entry.provenance)]
         )
     print_table(
-        f"{len(rows)} tasks (any other environment id is a task too, with default settings)",
+        f"{counted(len(rows), 'task')} (any other environment id is one too, with defaults)",
         ["id", "family", "steps", "scored by", "from"],
         rows,
         right=["steps"],
@@ -72,7 +72,7 @@ def suites() -> None:
         [entry.id, entry.meta.get("summary", ""), str(entry.provenance)]
         for entry in registry.entries("suite")
     ]
-    print_table(f"{len(rows)} suites", ["id", "what it is", "from"], rows)
+    print_table(counted(len(rows), "suite"), ["id", "what it is", "from"], rows)
 
 
 @app.command("plugins", epilog="Example:  `rlsuite list plugins`")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from registry.plugins import PluginReport, plugin_report
-from rlsuite.cli.console import print_table
+from rlsuite.cli.console import counted, print_table
 
 __all__ = ["plugins", "print_plugins"]
 
@@ -48,7 +48,9 @@ def _print_loaded(report: PluginReport) -> None:
         for info in report.loaded
     ]
     print_table(
-        f"{len(rows)} plugins loaded", ["plugin", "distribution", "entry point", "ids"], rows
+        f"{counted(len(rows), 'plugin')} loaded",
+        ["plugin", "distribution", "entry point", "ids"],
+        rows,
     )
 
 
@@ -66,7 +68,7 @@ def _print_failures(report: PluginReport, show_traceback: bool) -> None:
     ]
     typer.echo("")
     print_table(
-        f"{len(rows)} plugins not loaded (nothing of them is registered)",
+        f"{counted(len(rows), 'plugin')} not loaded (nothing of them is registered)",
         ["plugin", "distribution", "entry point", "reason"],
         rows,
     )

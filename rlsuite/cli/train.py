@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rlsuite.cli.console import counted
 from rlsuite.cli.options import AGENT, DEVICE, ENV_SET, ENVIRONMENT, SEED, SET
 from rlsuite.cli.values import parse_assignments
 
@@ -36,7 +37,8 @@ def train(
     """Train an agent in an environment, then say how good it became.
 
     Where the environment has an answer key the evaluation is exact: it also tells the best
-    possible return, the score (1 is perfect, 0 is playing at random) and the regret.
+    possible return, the score (1 is perfect, 0 is playing at random) and the regret. Ctrl-C stops
+    the training early; with --save what was learned so far is kept.
 
     Example:  `rlsuite train rlsuite/QLearning-v0 rlsuite/GridWorld-v0 --steps 20000
     --set step_size=0.2 --save q.safetensors`
@@ -57,6 +59,10 @@ def train(
             episodes=episodes,
             on_step=on_step,
         )
-    typer.echo(str(result.evaluation))
+    typer.echo(f"Trained {counted(result.steps, 'step')}, {counted(result.episodes, 'episode')}.")
     if save is not None:
         typer.echo(f"Saved to {save}")
+    if result.evaluation is None:
+        typer.echo("Interrupted: not evaluated.", err=True)
+        raise typer.Exit(130)
+    typer.echo(str(result.evaluation))

@@ -45,4 +45,4 @@ def test_a_terminal_gets_a_table(monkeypatch, capsys):
     print_table("[two]", ["name", "steps"], [["[a]", "5"]], right=["steps"])
     shown = capsys.readouterr().out
     assert "[two]" in shown
-    assert "│ [a]" in shown
+    assert "  [a]" in shown

@@ -1,0 +1,176 @@
+"""What is shown of a running benchmark: a live display on a terminal, else a line per cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
+from rlsuite.cli.console import console, on_terminal
+from rlsuite.formatting import number, seconds_text
+from rlsuite.records import RunRecord
+
+__all__ = ["BenchState", "bench_progress", "cell_line"]
+
+Event = CellStarted | CellProgress | CellFinished
+REFRESHES_PER_SECOND = 4.0
+
+
+@dataclass
+class BenchState:
+    """All that the display of a benchmark knows, gathered from the events."""
+
+    clock: Callable[[], float] = time.monotonic
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+    running: str = ""
+    steps: int = 0
+    budget: int = 0
+    fresh_seconds: float = 0.0
+    returns: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    started: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event in."""
+        self.total = event.total if not isinstance(event, CellProgress) else self.total
+        if isinstance(event, CellStarted):
+            self.running = f"{event.agent} on {event.task}, seed {event.seed}"
+            self.steps, self.budget, self.started = 0, 0, self.clock()
+        elif isinstance(event, CellProgress):
+            self.steps, self.budget = event.steps, event.budget
+        else:
+            self._finish(event.record, event.reused)
+
+    def _finish(self, record: RunRecord, reused: bool) -> None:
+        self.done += 1
+        self.running, self.steps, self.budget = "", 0, 0
+        if reused:
+            self.reused += 1
+        else:
+            self.fresh_seconds += self.clock() - self.started
+        if record.state == "failed":
+            self.failed += 1
+        elif record.mean_return is not None:
+            by_agent = self.returns.setdefault(record.task, {})
+            by_agent.setdefault(record.agent, []).append(record.mean_return)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The mean duration of the cells that were run so far, times the cells that remain."""
+        fresh = self.done - self.reused
+        return self.fresh_seconds / fresh * (self.total - self.done) if fresh else None
+
+    def best(self) -> list[tuple[str, str, float]]:
+        """The best agent of each task so far, by the mean return over its finished seeds."""
+        found = []
+        for task, by_agent in self.returns.items():
+            agent = max(by_agent, key=lambda name: fmean(by_agent[name]))
+            found.append((task, agent, fmean(by_agent[agent])))
+        return found
+
+    def headline(self) -> str:
+        """Counts in words: failed, reused, and the estimate of the time left."""
+        parts = [f"{self.failed} failed"]
+        if self.reused:
+            parts.append(f"{self.reused} reused")
+        if self.seconds_left is not None and self.done < self.total:
+            parts.append(f"about {seconds_text(self.seconds_left)} left")
+        return ", ".join(parts)
+
+
+def cell_line(event: CellFinished) -> str:
+    """One finished cell on one line."""
+    record = event.record
+    where = f"{record.task}  {record.agent}  seed {record.seed}"
+    width = len(str(event.total))
+    return f"[{event.index + 1:>{width}}/{event.total}] {where}  {_outcome(record, event.reused)}"
+
+
+def _outcome(record: RunRecord, reused: bool) -> str:
+    if record.state == "failed":
+        lines = record.error.strip().splitlines() or ["no message"]
+        return f"FAILED{' (reused)' if reused else ''}: {' '.join(lines[-1].split())}"
+    words = []
+    if record.mean_return is not None:
+        words.append(f"return {number(record.mean_return)}")
+    if record.score is not None:
+        words.append(f"score {number(record.score)}")
+    if record.regret is not None:
+        words.append(f"regret {number(record.regret)}")
+    words.append("reused" if reused else seconds_text(record.train_seconds + record.eval_seconds))
+    return "  ".join(words)
+
+
+class _Lines:
+    """One line per finished cell; no control characters."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CellFinished):
+            typer.echo(cell_line(event))
+
+
+class _Display:
+    """Two bars (the suite, the running cell) over a table of the best agents so far."""
+
+    def __init__(self) -> None:
+        self.state = BenchState()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        self.cells = self.bars.add_task("Suite", total=None, unit="cells", note="")
+        self.steps = self.bars.add_task("Cell", total=None, unit="steps", note="")
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event in and moves the bars."""
+        state = self.state
+        state(event)
+        if isinstance(event, CellStarted):
+            self.bars.reset(self.steps, total=None)
+        self.bars.update(self.cells, completed=state.done, total=state.total, note=state.headline())
+        self.bars.update(
+            self.steps, completed=state.steps, total=state.budget or None, note=state.running
+        )
+
+    def render(self) -> RenderableType:
+        """What the terminal shows now."""
+        best = self.state.best()
+        if not best:
+            return self.bars
+        table = Table(title="Best so far", title_justify="left", box=None)
+        for column in ("task", "agent", "mean return"):
+            table.add_column(column, justify="right" if column == "mean return" else "left")
+        for task, agent, value in best:
+            table.add_row(Text(task), Text(agent), number(value))
+        return Group(self.bars, table)
+
+
+@contextmanager
+def bench_progress() -> Iterator[Callable[[Event], None]]:
+    """What `benchmark(progress=...)` is handed, drawn as the output allows."""
+    if not on_terminal():
+        yield _Lines()
+        return
+    display = _Display()
+    with Live(
+        get_renderable=display.render,
+        console=console(),
+        refresh_per_second=REFRESHES_PER_SECOND,
+    ):
+        yield display

@@ -1,0 +1,250 @@
+"""One agent and one environment: what `rlsuite train` and `rlsuite evaluate` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from registry.catalogue import registry
+from registry.errors import CheckpointError, RlsuiteError, SettingError, did_you_mean
+from registry.seeding import Stream, integer_seed
+from registry.specs import TaskSpec, load_entry_point
+from rlsuite.diagnosis import write_failure
+from rlsuite.evaluation import Evaluation, Evaluator
+from rlsuite.making import (
+    build_agent,
+    check_environment_id,
+    make_config,
+    make_environment,
+    train_env,
+)
+from rlsuite.training import TrainingLog
+from rlsuite.views import AgentView, EpisodeRecorder
+
+__all__ = [
+    "TrainingResult",
+    "evaluate_agent",
+    "evaluation_json",
+    "refuse_unwritable",
+    "task_with",
+    "train_agent",
+]
+
+MADE_BY_GYMNASIUM = ("max_episode_steps", "render_mode", "disable_env_checker")
+"""Keywords that `gymnasium.make` itself takes, whatever the environment."""
+
+
+def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
+    """The task of an id, with further keywords for its environment.
+
+    Raises:
+        UnknownIdError: neither a task nor an environment has this id.
+        SettingError: the environment takes no such keyword (the ones it takes are named), or it
+            cannot be made with this value.
+    """
+    task = registry.task_spec(identifier)
+    check_environment_id(task.env_id)
+    if not keywords:
+        return task
+    known = accepted_keywords(task.env_id)
+    for name in keywords:
+        if known is not None and name not in known:
+            hint = did_you_mean(name, known) or f" Its keywords: {', '.join(known) or 'none'}."
+            raise SettingError(f"{identifier!r} has no keyword {name!r}.{hint}")
+    task = dataclasses.replace(task, env_kwargs={**task.env_kwargs, **keywords})
+    try:
+        make_environment(task).close()
+    except (RlsuiteError, gym.error.Error):
+        raise
+    except Exception as error:  # somebody else's class: it may refuse a value in any way
+        raise SettingError(
+            f"{identifier!r} cannot be made with {_assignments(keywords)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return task
+
+
+def _assignments(keywords: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+
+
+def accepted_keywords(env_id: str) -> list[str] | None:
+    """The keywords that an environment's class takes; None if it takes any."""
+    entry_point = gym.spec(env_id).entry_point
+    factory = load_entry_point(entry_point) if isinstance(entry_point, str) else entry_point
+    if factory is None:
+        return None
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.name != "self"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingResult:
+    """How a training went. `evaluation` is None where it was stopped before its end."""
+
+    steps: int
+    episodes: int
+    total: int
+    evaluation: Evaluation | None
+
+
+def train_agent(
+    agent: str,
+    environment: str,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    save: Path | None = None,
+    device: str = "cpu",
+    episodes: int = 20,
+    on_step: Callable[[int, int], bool | None] | None = None,
+) -> TrainingResult:
+    """Trains an agent, saves it if asked to, and evaluates it in an environment of its own.
+
+    Args:
+        agent: Id of an agent.
+        environment: Id of an environment or a task.
+        steps: Steps to train for, at least 0; None: those of the task.
+        seed: Root of all random draws, at least 0.
+        settings: Settings of the agent.
+        env_settings: Keywords of the environment.
+        save: Where to write the trained agent.
+        device: Where networks run.
+        episodes: Episodes of the evaluation.
+        on_step: Called after every step with the steps done and the steps in all; False stops.
+            A training that was stopped is saved, but not evaluated.
+
+    Raises:
+        RlsuiteError: whatever is refused; a place that cannot be written is refused before the
+            training and not after it.
+    """
+    task = task_with(environment, env_settings or {})
+    if save is not None:
+        refuse_unwritable(save)
+    total = task.total_timesteps if steps is None else steps
+    log = TrainingLog()
+    learner = _learner(agent, task, settings or {}, log, seed=seed, device=device)
+    stopped = False
+
+    def callback(_: Any) -> bool:
+        nonlocal stopped
+        stopped = on_step is not None and on_step(log.steps, total) is False
+        return not stopped
+
+    learner.learn(total, callback)
+    if save is not None:
+        learner.save(save)
+    if stopped:
+        return TrainingResult(steps=log.steps, episodes=log.episodes, total=total, evaluation=None)
+    with Evaluator(task, lambda: make_environment(task)) as evaluator:
+        found = evaluator(learner, episodes=episodes, seed=seed)
+    return TrainingResult(steps=log.steps, episodes=log.episodes, total=total, evaluation=found)
+
+
+def evaluate_agent(
+    agent: str,
+    environment: str,
+    *,
+    checkpoint: Path | None = None,
+    episodes: int = 20,
+    seed: int = 0,
+    deterministic: bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> Evaluation:
+    """Evaluates the agent of a checkpoint, or without one an agent that has learned nothing.
+
+    Raises:
+        RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
+    """
+    task = task_with(environment, env_settings or {})
+    if checkpoint is None:
+        policy = _learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
+    elif settings:
+        raise SettingError(
+            f"{checkpoint} holds the settings of its agent, so {', '.join(settings)} cannot be "
+            "set; settings are for an agent that is made anew."
+        )
+    else:
+        policy = registry.agent_spec(agent).load().load(checkpoint, device=device)
+        _check_spaces(checkpoint, policy, task)
+    with Evaluator(task, lambda: make_environment(task)) as evaluator:
+        return evaluator(policy, episodes=episodes, seed=seed, deterministic=deterministic)
+
+
+def _learner(
+    agent: str,
+    task: TaskSpec,
+    settings: Mapping[str, Any],
+    log: TrainingLog,
+    *,
+    seed: int,
+    device: str,
+) -> Any:
+    """An agent in its training environment, which counts its steps and hides the answer key."""
+    spec = registry.agent_spec(agent)
+    agent_type = spec.load()
+    config = make_config(spec, agent_type, settings)
+
+    def make(k: int) -> gym.Env[Any, Any]:
+        first_seed = integer_seed(seed, Stream.ENVIRONMENT, k)
+        recorder = EpisodeRecorder(make_environment(task), log, first_seed)
+        return AgentView(recorder, model="model" in spec.requires)
+
+    env = train_env(spec, config, make)
+    return build_agent(spec, agent_type, config, env, seed=seed, device=device)
+
+
+def _check_spaces(checkpoint: Path, policy: Any, task: TaskSpec) -> None:
+    """Raises `CheckpointError` where the agent was trained in other spaces than the task's."""
+    with closing(make_environment(task)) as env:
+        for name in ("observation_space", "action_space"):
+            given = getattr(env, name)
+            trained = getattr(getattr(policy, "env", None), name, given)
+            if trained != given:
+                raise CheckpointError(
+                    f"{checkpoint} was trained with the {name} {trained}, but {task.id!r} has "
+                    f"{given}. Evaluate it in an environment like the one it was trained in."
+                )
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises `CheckpointError` unless a file can be made at `path`; leaves nothing behind."""
+    reason = "it is a folder" if path.is_dir() else write_failure(path.parent)
+    if not path.parent.is_dir():
+        reason = "its folder does not exist"
+    if reason is not None:
+        raise CheckpointError(
+            f"{path} cannot be written: {reason}. Give a path in a folder that exists and can be "
+            "written; nothing was trained yet."
+        )
+
+
+def evaluation_json(evaluation: Evaluation) -> str:
+    """The evaluation as one JSON object; numbers that JSON cannot hold become null."""
+    return json.dumps(_plain(dataclasses.asdict(evaluation)), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

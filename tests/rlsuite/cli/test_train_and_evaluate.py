@@ -1,0 +1,191 @@
+"""`rlsuite train` and `rlsuite evaluate`, as typed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+from rlsuite.cli.progress import training_progress
+
+Q, GRID = "rlsuite/QLearning-v0", "rlsuite/GridWorld-v0"
+
+
+def test_train_save_and_evaluate(cli):
+    trained = cli("train", Q, GRID, "--steps", "5000", "--seed", "1", "--save", "q.safetensors")
+    assert trained.code == 0
+    assert trained.err == ""
+    assert f"{Q} in {GRID}: 500 of 5,000 steps\n" in trained.out
+    assert "Trained 5,000 steps, " in trained.out
+    assert "Saved to q.safetensors" in trained.out
+    assert f"{GRID}: exact" in trained.out
+    assert "\x1b" not in trained.out
+    found = cli("evaluate", Q, "--checkpoint", "q.safetensors", "--env", GRID, "--json")
+    assert found.code == 0
+    result = json.loads(found.out)
+    assert result["method"] == "exact"
+    assert result["optimal_return"] == pytest.approx(0.93)
+    text = cli("evaluate", Q, "--checkpoint", "q.safetensors", "--env", GRID)
+    assert text.out == trained.out[trained.out.index(f"{GRID}: exact") :]
+
+
+def test_the_same_seed_trains_the_same_agent(cli):
+    for name in ("a", "b"):
+        cli("train", Q, GRID, "--steps", "300", "--seed", "7", "--save", name)
+    assert Path("a").read_bytes() == Path("b").read_bytes()
+
+
+def test_settings_and_keywords_reach_agent_and_environment(cli):
+    shown = cli(
+        "train",
+        Q,
+        GRID,
+        "--steps",
+        "0",
+        "--env-set",
+        "n_obstacles=0",
+        "--env-set",
+        "size=4",
+        "--set",
+        "epsilon=0.5",
+        "--save",
+        "q.safetensors",
+    )
+    assert shown.code == 0
+    assert "  optimal  0.95\n" in shown.out  # five steps of -0.01, then +1
+    assert '"epsilon": 0.5' in Path("q.safetensors").read_bytes().decode("latin-1").replace(
+        "\\", ""
+    )
+
+
+def test_an_untrained_agent_and_an_environment_without_an_answer_key(cli):
+    words = ["evaluate", "rlsuite/Random-v0", "--env", "CartPole-v1", "--episodes", "3"]
+    shown = cli(*words, "--sampled", "--json")
+    assert shown.code == 0
+    result = json.loads(shown.out)
+    assert result["method"] == "sampled"
+    assert len(result["episodes"]) == 3
+    assert result["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "rlsuite/QLerning-v0", GRID], "no agent 'rlsuite/QLerning-v0'. Did you mean"),
+        (["train", Q, "rlsuite/GridWrld-v0"], "Did you mean 'rlsuite/GridWorld-v0'?"),
+        (["train", Q, "CartPole-v1"], "handles Discrete observations, but CartPole-v1 has Box"),
+        (["train", Q, GRID, "--set", "stepsize=1"], "has no setting 'stepsize'. Did you mean"),
+        (["train", Q, GRID, "--set", "epsilon=2"], "epsilon must be a number in [0, 1], got 2"),
+        (["train", Q, GRID, "--set", "epsilon=lots"], "epsilon must be a number in [0, 1]"),
+        (["train", Q, GRID, "--set", "epsilon"], "--set wants key=value"),
+        (["train", Q, GRID, "--device", "tpu"], "device must be"),
+        (["train", Q, GRID, "--env-set", "sise=3"], "has no keyword 'sise'. Did you mean 'size'?"),
+        (["train", Q, "rlsuite/CliffWalk-v0", "--env-set", "x=1"], "Its keywords: slip."),
+        (["train", Q, GRID, "--env-set", "slip=2"], "slip must be"),
+        (["train", Q, "FrozenLake-v1", "--env-set", "map_name=x"], "made with map_name='x': KeyE"),
+        (["train", Q, GRID, "--save", "no/such/q"], "no/such/q cannot be written: its folder does"),
+        (["train", Q, GRID, "--save", "."], ". cannot be written: it is a folder"),
+        (["train", Q, GRID, "--save", "/proc/q"], "/proc/q cannot be written"),
+        (["evaluate", Q, "--env", GRID, "--checkpoint", "none"], "there is no checkpoint none"),
+        (["evaluate", Q, "--env", GRID, "--checkpoint", "bad"], "bad cannot be read"),
+        (
+            ["evaluate", Q, "--env", GRID, "--checkpoint", "bad", "--set", "epsilon=0.1"],
+            "bad holds the settings of its agent, so epsilon cannot be set",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(cli, words, said):
+    Path("bad").write_text("this is no checkpoint")
+    shown = cli(*words)
+    assert shown.code == 2
+    assert said in shown.err
+    assert shown.err.startswith("Error: ")
+    assert shown.err.count("\n") == 1
+    assert not Path("q").exists()
+
+
+def test_a_checkpoint_of_other_spaces_is_refused(cli):
+    cli("train", Q, GRID, "--steps", "10", "--save", "q")
+    shown = cli("evaluate", Q, "--checkpoint", "q", "--env", "rlsuite/CliffWalk-v0")
+    assert shown.code == 2
+    assert "q was trained with the observation_space Discrete(25)" in shown.err
+    assert "has Discrete(48)" in shown.err
+
+
+def test_a_checkpoint_of_another_agent_is_refused(cli):
+    cli("train", Q, GRID, "--steps", "10", "--save", "q")
+    shown = cli("evaluate", "rlsuite/Sarsa-v0", "--checkpoint", "q", "--env", GRID)
+    assert shown.code == 2
+    assert "q is a checkpoint of 'rlsuite/QLearning-v0', not of 'rlsuite/Sarsa-v0'" in shown.err
+
+
+class Broken(gym.Env):
+    """Observes NaN."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.low * float("nan"), {}
+
+    def step(self, action):
+        raise AssertionError("not reached")
+
+
+def test_a_nan_observation_is_a_sentence(cli, monkeypatch):
+    spec = gym.envs.registration.EnvSpec(
+        "test/Nan-v0", entry_point=Broken, disable_env_checker=True
+    )
+    monkeypatch.setitem(gym.registry, spec.id, spec)
+    shown = cli("train", "rlsuite/Random-v0", spec.id, "--steps", "5")
+    assert shown.code == 2
+    assert "nan" in shown.err
+
+
+def test_a_full_disk_keeps_what_stood_there(cli, monkeypatch):
+    cli("train", Q, GRID, "--steps", "10", "--save", "q")
+    before = Path("q").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    shown = cli("train", Q, GRID, "--steps", "20", "--save", "q")
+    assert shown.code == 2
+    assert "q was not written: No space left on device" in shown.err
+    assert Path("q").read_bytes() == before
+
+
+def test_ctrl_c_stops_between_two_steps_and_saves(cli, monkeypatch):
+    """The signal comes during step 100; a second one is not needed, and nothing is lost."""
+    from rlsuite_agents.tabular.q_learning import QLearning
+
+    observe = QLearning.observe
+
+    def observe_and_interrupt(self, transition):
+        observe(self, transition)
+        if self.num_timesteps == 99:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QLearning, "observe", observe_and_interrupt)
+        shown = cli("train", Q, GRID, "--steps", "5000", "--save", "q")
+    assert shown.code == 130
+    assert "Trained 100 steps" in shown.out
+    assert "not evaluated" in shown.err
+    assert QLearning.load("q").num_timesteps == 100
+
+
+def test_ctrl_c_before_the_first_step_and_a_second_one_interrupt_at_once():
+    with training_progress("t") as on_step:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert on_step(1, 10) is True
+        signal.raise_signal(signal.SIGINT)
+        assert on_step(2, 10) is False
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

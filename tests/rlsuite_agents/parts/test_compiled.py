@@ -1,0 +1,153 @@
+"""Each rule is written once: compiled by numba it gives the same bits as in plain Python."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import numpy as np
+import pytest
+
+from rlsuite_agents.functional import bandits, exploration, returns, td
+from rlsuite_agents.parts.compiled import compiled
+
+A = 4
+RULES = [
+    td.td_error,
+    td.discount_of,
+    td.sarsa_error_row,
+    td.expected_sarsa_error_row,
+    td.q_learning_error_row,
+    td.double_q_learning_error_row,
+    exploration.greedy,
+    exploration.random_argmax,
+    exploration.uniform,
+    exploration.epsilon_greedy,
+    bandits.running_mean,
+    bandits.first_unpulled,
+    bandits.ucb1_index,
+    bandits.ucb1_indices,
+    bandits.thompson_beta,
+    bandits.linear_value,
+    bandits.quadratic_form,
+    bandits.sherman_morrison,
+    returns._backward,
+    returns._n_step,
+    returns._lambda,
+    returns._advantages,
+]
+
+
+def arguments(rule, case):
+    """Two equal sets of arguments by name, each with generators and outputs of its own."""
+
+    def build():
+        rng = np.random.default_rng(case)
+        q = np.round(rng.normal(size=(3, A)), 1)
+        n, t = int(rng.integers(1, 9)), int(rng.integers(9, 40))
+        square = rng.normal(size=(A, A))
+        a_inv = np.linalg.inv(np.eye(A) + square.T @ square)
+        mask = rng.random(A) < 0.6
+        mask[rng.integers(A)] = True
+        steps = {k: rng.normal(size=9) for k in ("rewards", "values", "v_next")}
+        named = {
+            "v": rng.normal(),
+            "v_next": rng.normal(),
+            "r": rng.normal(),
+            "x": rng.normal(),
+            "mean": rng.normal(),
+            "discount": 0.9,
+            "gamma": 0.9,
+            "terminated": bool(case % 2),
+            "a": int(rng.integers(A)),
+            "a_next": int(rng.integers(A)),
+            "q": q[0],
+            "q_next": q[1],
+            "q_next_value": q[1],
+            "q_next_selector": q[2],
+            "pi_next": rng.dirichlet(np.ones(A)),
+            "epsilon": 0.5,
+            "mask": None if case % 3 == 0 else mask,
+            "n": n,
+            "t": t,
+            "exploration": 2.0,
+            "means": rng.random(A),
+            "counts": rng.integers(case % 2, 9, size=A) + np.array([1, 0, 0, 0]),
+            "alpha": 0.5 + 9 * rng.random(A),
+            "beta": 0.5 + 9 * rng.random(A),
+            "theta": rng.normal(size=A),
+            "a_inv": (a_inv + a_inv.T) / 2,
+            "discounts": np.where(rng.random(9) < 0.2, 0.0, 0.97),
+            "lambdas": rng.random(9),
+            "g": 1.5,
+            "out": np.zeros(9),
+            "rng": np.random.default_rng(case + 1),
+        }
+        if rule.__module__.endswith("returns"):
+            named |= steps
+        if rule is exploration.uniform:
+            named["n"] = A
+        if rule in (bandits.linear_value, bandits.quadratic_form, bandits.sherman_morrison):
+            named["x"] = rng.normal(size=A)
+        return {name: named[name] for name in inspect.signature(rule).parameters}
+
+    return build(), build()
+
+
+def bits(value):
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    return None if value is None else np.asarray(value).tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_compiled_and_plain_give_the_same_bits(rule):
+    fast = compiled(rule)
+    for case in range(24):
+        ours, theirs = arguments(rule, case)
+        assert bits(rule(*ours.values())) == bits(fast(*theirs.values()))
+        for name, value in ours.items():  # what is written in place, and how much was drawn
+            assert bits(value) == bits(theirs[name]), name
+
+
+def test_returns_of_many_streams_compile_too():
+    rng = np.random.default_rng(0)
+    r, d, v, w, lambdas = rng.random((5, 6, 3))
+    for rule, inputs in (
+        (returns._n_step, (r, d, v, 2)),
+        (returns._lambda, (r, d, v, lambdas)),
+        (returns._advantages, (r, d, v, w, lambdas)),
+    ):
+        plain, fast = np.zeros((6, 3)), np.zeros((6, 3))
+        rule(*inputs, plain)
+        compiled(rule)(*inputs, fast)
+        assert bits(plain) == bits(fast)
+
+
+def test_plain_lists_and_arrays_give_the_same():
+    """The agents keep rows as lists, because lists are faster one number at a time."""
+    for rule in RULES:
+        if rule.__module__.endswith("returns"):
+            continue
+        for case in range(6):
+            ours, theirs = arguments(rule, case)
+            theirs = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in theirs.items()}
+            assert bits(rule(*ours.values())) == bits(rule(*theirs.values()))
+
+
+FORBIDDEN = {"exp", "log", "sum", "mean", "prod", "dot", "integers", "choice"}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rules_use_only_what_compiles_to_the_same_bits(rule):
+    """`math.*`, `a**0.6` and `/` do; `np.exp`, `np.log`, `x**2`, `.sum()` and `.mean()` do not."""
+    for node in ast.walk(ast.parse(inspect.getsource(rule))):
+        if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN:
+            assert isinstance(node.value, ast.Name), ast.unparse(node)
+            assert node.value.id == "math", ast.unparse(node)
+        assert not isinstance(node, ast.Pow | ast.MatMult)
+        assert not (isinstance(node, ast.Name) and node.id == "np")
+
+
+def test_compiling_twice_is_compiling_once():
+    assert compiled(td.td_error) is compiled(td.td_error)

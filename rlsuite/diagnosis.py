@@ -16,7 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from registry.errors import StoreError
 from registry.plugins import GROUP, PluginFailure, PluginReport, plugin_report
+from rlsuite.store import DEFAULT_PATH, Store
 
 __all__ = ["Check", "diagnose"]
 
@@ -50,6 +52,7 @@ def diagnose(folder: Path | None = None) -> tuple[Check, ...]:
         _check_numba_cache,
         lambda: _check_results_folder(where),
         lambda: _check_sqlite(where),
+        lambda: _check_store(where / DEFAULT_PATH),
     ]
     return tuple(finding for check in checks for finding in check())
 
@@ -235,6 +238,25 @@ def _check_sqlite(folder: Path) -> Iterator[Check]:
         if good
         else "Put the store on a local disk with --store: WAL does not work here.",
     )
+
+
+def _check_store(path: Path) -> Iterator[Check]:
+    """The store that `rlsuite bench` uses here, if there is one: all of it is read."""
+    if not path.exists():
+        return
+    try:
+        with Store(path, read_only=True) as store:
+            store.check()
+            found = f"{path} holds {len(store.digests())} cells, all of them readable"
+    except StoreError as error:
+        yield Check(
+            name="Store",
+            status="broken",
+            found=" ".join(str(error).split()),
+            remedy=f"Move {path} away, or name another file with --store.",
+        )
+    else:
+        yield Check(name="Store", status="ok", found=found)
 
 
 def journal_mode(folder: Path | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 from registry.plugins import PluginReport
 from rlsuite import diagnosis
 from rlsuite.diagnosis import diagnose
+from rlsuite.store import DEFAULT_PATH, Store
 
 
 def named(checks, name):
@@ -108,6 +109,23 @@ def test_sqlite_that_refuses(monkeypatch, tmp_path):
     check = named(diagnose(tmp_path), "SQLite")
     assert check.status == "broken"
     assert "an error: disk I/O error" in check.found
+
+
+def test_the_store_of_the_folder_is_read(tmp_path):
+    with Store(tmp_path / DEFAULT_PATH):
+        pass
+    check = named(diagnose(tmp_path), "Store")
+    assert check.status == "ok"
+    assert "holds 0 cells" in check.found
+
+
+def test_a_damaged_store_is_found(tmp_path):
+    path = tmp_path / DEFAULT_PATH
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 100)
+    check = named(diagnose(tmp_path), "Store")
+    assert check.status == "broken"
+    assert "it is no SQLite file" in check.found
 
 
 @pytest.mark.parametrize("folder", [None, "here"])

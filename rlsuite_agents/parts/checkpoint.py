@@ -1,7 +1,10 @@
 """Checkpoints: arrays as safetensors, all else as JSON in its header. Nothing in them is code.
 
-    header["rlsuite"] = {"format": 1, "written_by": version, "agent": id, "config": {}, "state": {}}
-    header["sha256"]  = digest of that text and of every array, so that a flipped bit shows
+    header["rlsuite"] = "<sha256> <json>"
+    json = {"format": 1, "written_by": version, "agent": id, "config": {...}, "state": {...}}
+
+The SHA-256 covers the JSON and every array, so that a flipped bit shows. One entry in the header,
+because the order of several is not fixed: equal agents give equal bytes.
 
 A file is written beside its place and moved there when it is complete: whatever is killed, the path
 holds the old checkpoint or the new one, never half of one.
@@ -132,7 +135,7 @@ def save_checkpoint(
         raise CheckpointError(
             f"{target} was not written: the agent's state is not plain JSON ({error})."
         ) from error
-    content = save(contiguous, metadata={"rlsuite": text, "sha256": _digest(text, contiguous)})
+    content = save(contiguous, metadata={"rlsuite": f"{_digest(text, contiguous)} {text}"})
     _write_atomically(target, content)
 
 
@@ -247,9 +250,10 @@ def _read(target: Path) -> tuple[str, str, dict[str, NDArray[Any]]]:
         raise CheckpointError(
             f"{target} cannot be read: it is truncated, or not a checkpoint ({error})."
         ) from error
-    if "rlsuite" not in header or "sha256" not in header:
+    if "rlsuite" not in header:
         raise CheckpointError(f"{target} is a safetensors file, but not a checkpoint of rlsuite.")
-    return header["rlsuite"], header["sha256"], arrays
+    digest, _, text = header["rlsuite"].partition(" ")
+    return text, digest, arrays
 
 
 def _config(target: Path, header: Mapping[str, Any], config_type: type) -> Any:

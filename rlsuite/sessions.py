@@ -19,8 +19,10 @@ from registry.catalogue import registry
 from registry.errors import CheckpointError, RlsuiteError, SettingError, did_you_mean
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec, load_entry_point
+from rlsuite.cells import GLOBAL_STREAMS
 from rlsuite.diagnosis import write_failure
 from rlsuite.evaluation import Evaluation, Evaluator
+from rlsuite.isolation import global_streams, one_thread
 from rlsuite.making import (
     build_agent,
     check_environment_id,
@@ -92,11 +94,16 @@ def accepted_keywords(env_id: str) -> list[str] | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingResult:
-    """How a training went. `evaluation` is None where it was stopped before its end."""
+    """How a training went.
+
+    `regret` was summed while learning, None where the environment tells none. `evaluation` is None
+    where the training was stopped before its end.
+    """
 
     steps: int
     episodes: int
     total: int
+    regret: float | None
     evaluation: Evaluation | None
 
 
@@ -137,7 +144,6 @@ def train_agent(
         refuse_unwritable(save)
     total = task.total_timesteps if steps is None else steps
     log = TrainingLog()
-    learner = _learner(agent, task, settings or {}, log, seed=seed, device=device)
     stopped = False
 
     def callback(_: Any) -> bool:
@@ -145,14 +151,19 @@ def train_agent(
         stopped = on_step is not None and on_step(log.steps, total) is False
         return not stopped
 
-    learner.learn(total, callback)
+    with global_streams(integer_seed(seed, Stream.AGENT, GLOBAL_STREAMS)):
+        learner = _learner(agent, task, settings or {}, log, seed=seed, device=device)
+        with one_thread():
+            learner.learn(total, callback)
     if save is not None:
         learner.save(save)
-    if stopped:
-        return TrainingResult(steps=log.steps, episodes=log.episodes, total=total, evaluation=None)
-    with Evaluator(task, lambda: make_environment(task)) as evaluator:
-        found = evaluator(learner, episodes=episodes, seed=seed)
-    return TrainingResult(steps=log.steps, episodes=log.episodes, total=total, evaluation=found)
+    found = None
+    if not stopped:
+        with Evaluator(task, lambda: make_environment(task)) as evaluator:
+            found = evaluator(learner, episodes=episodes, seed=seed)
+    return TrainingResult(
+        steps=log.steps, episodes=log.episodes, total=total, regret=log.regret, evaluation=found
+    )
 
 
 def evaluate_agent(
@@ -204,6 +215,8 @@ def _learner(
     def make(k: int) -> gym.Env[Any, Any]:
         first_seed = integer_seed(seed, Stream.ENVIRONMENT, k)
         recorder = EpisodeRecorder(make_environment(task), log, first_seed)
+        recorder.action_space.seed(first_seed)
+        recorder.observation_space.seed(first_seed)
         return AgentView(recorder, model="model" in spec.requires)
 
     env = train_env(spec, config, make)

@@ -44,6 +44,7 @@ def train(
     --set step_size=0.2 --save q.safetensors`
     """
     from rlsuite.cli.progress import training_progress
+    from rlsuite.formatting import number
     from rlsuite.sessions import train_agent
 
     with training_progress(f"{agent} in {environment}") as on_step:
@@ -59,7 +60,9 @@ def train(
             episodes=episodes,
             on_step=on_step,
         )
-    typer.echo(f"Trained {counted(result.steps, 'step')}, {counted(result.episodes, 'episode')}.")
+    regret = "" if result.regret is None else f"; regret while learning {number(result.regret)}"
+    trained = f"{counted(result.steps, 'step')}, {counted(result.episodes, 'episode')}"
+    typer.echo(f"Trained {trained}{regret}.")
     if save is not None:
         typer.echo(f"Saved to {save}")
     if result.evaluation is None:

@@ -71,6 +71,11 @@ def test_an_untrained_agent_and_an_environment_without_an_answer_key(cli):
     assert result["score"] is None
 
 
+def test_a_bandit_tells_the_regret_of_learning(cli):
+    shown = cli("train", "rlsuite/UCB1-v0", "rlsuite/BernoulliBandit-v0")
+    assert "Trained 500 steps, 1 episode; regret while learning " in shown.out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -26,6 +26,13 @@ from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
 from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 TOKENS = "rlsuite/TokenGeneration-v0"
+OURS = (
+    TOKENS,
+    "rlsuite/GridWorld-v0",
+    "rlsuite/CliffWalk-v0",
+    "rlsuite/BernoulliBandit-v0",
+    "rlsuite/ContextualBandit-v0",
+)
 
 
 class Script(gym.Env):
@@ -267,7 +274,7 @@ def test_masks_hold_in_acting_in_probabilities_and_in_the_loss():
     assert a.predict(0, mask=np.array([True, False, False, False]))[0] == 0
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", TOKENS, "FrozenLake-v1"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", *OURS])
 def test_learn_is_exact_and_may_be_split(env_id):
     whole, parts = agent(gym.make(env_id)), agent(gym.make(env_id))
     whole.learn(700)
@@ -324,7 +331,7 @@ def test_the_callback_sees_every_step_and_can_stop():
 
 
 @pytest.mark.parametrize("baseline", ["value", "none"])
-@pytest.mark.parametrize("env_id", ["CartPole-v1", TOKENS])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", *OURS])
 @pytest.mark.parametrize("steps", [0, 7, 253])
 def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps, baseline):
     path = tmp_path / "agent.safetensors"
@@ -436,7 +443,7 @@ def score_on_tokens(seed, steps, **settings):
 
 
 def test_tokens_in_a_short_run():
-    """30,000 tokens; five seeds gave 0.92 to 0.93, this is what a fault would not reach."""
+    """Measured on five seeds: 0.900 to 0.916."""
     assert score_on_tokens(0, 30_000) >= 0.85
 
 

@@ -177,7 +177,7 @@ def test_after_a_cut_the_next_call_goes_on_from_the_latest_observation():
     agent = A2C(env, SMALL_A2C, seed=0).learn(5)
     last = env.last
     agent.learn(4)
-    np.testing.assert_array_equal(agent.model.rollout_buffer.observations[0, 0], last)
+    np.testing.assert_array_equal(agent.model.rollout_buffer.observations[0], last)
     assert env.seeds[1:] == []  # and there was no new reset
 
 

@@ -28,6 +28,10 @@ app = typer.Typer(
     epilog="Example:  `rlsuite bench quick`   or   `rlsuite bench my.toml`",
 )
 
+STORE = typer.Option(
+    "--store",
+    help="SQLite file that keeps every finished cell; default: results/rlsuite.sqlite.",
+)
 REPORT = typer.Option("--report", help="Where to write the report, one self-contained HTML file.")
 
 
@@ -39,10 +43,7 @@ def run(
             metavar="SUITE", help="Name of a suite, like quick, or path of a TOML file."
         ),
     ],
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="SQLite file that keeps every finished cell."),
-    ] = None,
+    store: Annotated[Path | None, STORE] = None,
     report: Annotated[Path, REPORT] = Path("report.html"),
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     seeds: Annotated[
@@ -72,11 +73,14 @@ def report(
         typer.Argument(metavar="STORE_OR_SUITE", help="A store, or a suite that was run before."),
     ],
     report: Annotated[Path, REPORT] = Path("report.html"),
+    store: Annotated[Path | None, STORE] = None,
 ) -> None:
     """Write the report again from what is stored; nothing is run.
+
+    A store gives everything that it holds; a suite gives its own cells, looked up in the store.
 
     Example:  `rlsuite bench report quick --report again.html`
     """
     from rlsuite.cli.benching import report_again
 
-    report_again(source, report=report)
+    report_again(source, store=store, report=report)

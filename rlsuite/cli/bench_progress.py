@@ -44,7 +44,7 @@ class BenchState:
 
     def __call__(self, event: Event) -> None:
         """Takes one event in."""
-        self.total = event.total if not isinstance(event, CellProgress) else self.total
+        self.total = event.total
         if isinstance(event, CellStarted):
             self.running = f"{event.agent} on {event.task}, seed {event.seed}"
             self.steps, self.budget, self.started = 0, 0, self.clock()

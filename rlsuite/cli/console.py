@@ -34,9 +34,9 @@ def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    right: Collection[str] = (),
+    right: Collection[int] = (),
 ) -> None:
-    """Prints rows of text under their columns; the columns named in `right` hold numbers."""
+    """Prints rows of text under their columns; `right` are the numbers of columns of numbers."""
     cells = [list(row) for row in rows]
     if on_terminal():
         _print_rich(title, columns, cells, right)
@@ -45,11 +45,11 @@ def print_table(
 
 
 def _print_rich(
-    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[str]
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[int]
 ) -> None:
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name in columns:
-        if name in right:
+    for index, name in enumerate(columns):
+        if index in right:
             table.add_column(Text(name), justify="right", overflow="fold")
         else:
             table.add_column(Text(name), overflow="fold")
@@ -59,14 +59,14 @@ def _print_rich(
 
 
 def _print_plain(
-    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[str]
+    title: str, columns: Sequence[str], rows: list[list[str]], right: Collection[int]
 ) -> None:
     lines = [list(columns), *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     typer.echo(title)
     for line in lines:
         cells = [
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for cell, width, name in zip(line, widths, columns, strict=True)
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         typer.echo("  ".join(cells).rstrip())

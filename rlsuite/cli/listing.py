@@ -61,7 +61,7 @@ def tasks() -> None:
         f"{counted(len(rows), 'task')} (any other environment id is one too, with defaults)",
         ["id", "family", "steps", "scored by", "from"],
         rows,
-        right=["steps"],
+        right=[2],
     )
 
 

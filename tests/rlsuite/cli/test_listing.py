@@ -34,7 +34,7 @@ def test_gymnasiums_own_environments_are_listed_when_asked_for(cli):
 
 
 def test_plain_columns_are_aligned_and_numbers_stand_right(capsys):
-    print_table("two", ["name", "steps"], [["a", "5"], ["long", "1,000"]], right=["steps"])
+    print_table("two", ["name", "steps"], [["a", "5"], ["long", "1,000"]], right=[1])
     assert capsys.readouterr().out == "two\nname  steps\na         5\nlong  1,000\n"
 
 
@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_table(monkeypatch, capsys):
     terminal = Console(force_terminal=True, width=60, color_system=None)
     monkeypatch.setattr(console_module, "console", lambda: terminal)
     monkeypatch.setenv("TERM", "xterm")
-    print_table("[two]", ["name", "steps"], [["[a]", "5"]], right=["steps"])
+    print_table("[two]", ["name", "steps"], [["[a]", "5"]], right=[1])
     shown = capsys.readouterr().out
     assert "[two]" in shown
     assert "  [a]" in shown

@@ -1,0 +1,74 @@
+"""What is stored of a suite, or of everything: for reports that run nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from registry.errors import StoreError
+from rlsuite.identity import key_of
+from rlsuite.records import RunRecord
+from rlsuite.store import DEFAULT_PATH, Store
+from rlsuite.suite import load_suite
+
+__all__ = ["Stored", "stored"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """Records of a store. `suite` is a name, or empty; `missing` counts cells not run yet."""
+
+    path: Path
+    records: tuple[RunRecord, ...]
+    title: str
+    suite: str = ""
+    missing: int = 0
+
+
+def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
+    """Reads results without running anything.
+
+    Args:
+        source: Path of a store, of which everything is read; or a suite (its name, or the path of
+            a TOML file), of which the cells are looked up as they are defined now.
+        store: Where to look up a suite; None is `results/rlsuite.sqlite`.
+
+    Raises:
+        StoreError: there is no such store, it is damaged, or it holds nothing of this.
+        UnknownIdError: neither a file nor a suite.
+        SuiteError: the suite cannot be used.
+    """
+    if _is_store(source):
+        return _everything(Path(source))
+    suite = load_suite(source)
+    path = DEFAULT_PATH if store is None else Path(store)
+    cells = list(suite.cells())
+    with Store(path, read_only=True) as opened:
+        found = [(cell, opened.get(key_of(cell).digest)) for cell in cells]
+    records = tuple(replace(record, agent=cell.label) for cell, record in found if record)
+    if not records:
+        raise StoreError(
+            f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
+            f"`rlsuite bench run {source}`, or name a store to see all that it holds."
+        )
+    return Stored(
+        path=path,
+        records=records,
+        title=suite.title or suite.name,
+        suite=suite.name,
+        missing=len(cells) - len(records),
+    )
+
+
+def _is_store(source: str) -> bool:
+    path = Path(source)
+    return path.suffix in (".sqlite", ".db") or (path.is_file() and path.suffix != ".toml")
+
+
+def _everything(path: Path) -> Stored:
+    with Store(path, read_only=True) as opened:
+        records = tuple(opened.records())
+    if not records:
+        raise StoreError(f"the store {path} is empty: run a suite first with `rlsuite bench run`.")
+    return Stored(path=path, records=records, title=f"All results in {path.name}")

@@ -1,7 +1,74 @@
 """rlsuite: from one-armed bandits to RLHF behind one Gymnasium API, with the answer key."""
 
-from __future__ import annotations
+from registry.errors import (
+    CheckpointError,
+    InvalidActionError,
+    InvalidObservationError,
+    OracleError,
+    PluginError,
+    RlsuiteError,
+    SettingError,
+    StoreError,
+    SuiteError,
+    TakenIdError,
+    UnknownIdError,
+    UnsupportedSpaceError,
+)
+from registry.plugins import load_plugins as _load_plugins
+from registry.specs import TaskSpec
+from rlsuite.benchmarking import (
+    BenchmarkResult,
+    CellFinished,
+    CellProgress,
+    CellStarted,
+    benchmark,
+)
+from rlsuite.evaluation import Evaluation, evaluate
+from rlsuite.making import make_agent
+from rlsuite.records import (
+    CurvePoint,
+    EpisodeRecord,
+    RunKey,
+    RunRecord,
+    TrainingCurve,
+)
+from rlsuite.results import results_table
+from rlsuite.store import Store
+from rlsuite.suite import AgentChoice, Grid, Suite, load_suite
 
-from registry.plugins import load_plugins
+__all__ = [
+    "AgentChoice",
+    "BenchmarkResult",
+    "CellFinished",
+    "CellProgress",
+    "CellStarted",
+    "CheckpointError",
+    "CurvePoint",
+    "EpisodeRecord",
+    "Evaluation",
+    "Grid",
+    "InvalidActionError",
+    "InvalidObservationError",
+    "OracleError",
+    "PluginError",
+    "RlsuiteError",
+    "RunKey",
+    "RunRecord",
+    "SettingError",
+    "Store",
+    "StoreError",
+    "Suite",
+    "SuiteError",
+    "TakenIdError",
+    "TaskSpec",
+    "TrainingCurve",
+    "UnknownIdError",
+    "UnsupportedSpaceError",
+    "benchmark",
+    "evaluate",
+    "load_suite",
+    "make_agent",
+    "results_table",
+]
 
-load_plugins()
+_load_plugins()  # last: a plugin may import rlsuite

@@ -1,0 +1,132 @@
+"""Finds the answer key of an environment, and says when its answers do not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics, TimeLimit
+
+from registry.catalogue import registry
+from registry.contracts import HasOracle, Oracle
+
+__all__ = ["AnswerKey", "find_answer_key", "layers", "time_limit"]
+
+HARMLESS = (OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics, TimeLimit)
+"""Wrappers that change neither what is observed nor what is paid; `TimeLimit` is the horizon."""
+
+TOO_CLOSE = 1e-12
+"""Where optimal and baseline return are nearer than this, a score means nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerKey:
+    """The oracle of an environment as it stands, under its wrappers; None where there is none.
+
+    `exact`: the oracle can also say what any memoryless policy is worth. `why_not` is a sentence
+    for the reader where the environment has answers that do not hold here, or not for every
+    episode.
+    """
+
+    oracle: Oracle | None = None
+    exact: bool = False
+    why_not: str = ""
+
+    @property
+    def scores(self) -> bool:
+        """Whether returns can be compared with the optimal one."""
+        return self.oracle is not None and self.oracle.scope == "task"
+
+    def score(self, mean_return: float) -> float | None:
+        """(J - baseline) / (optimal - baseline); None where the two coincide."""
+        if self.oracle is None or not self.scores:
+            return None
+        return normalised(mean_return, self.oracle.baseline_return, self.oracle.optimal_return)
+
+
+def normalised(value: float, zero: float, one: float) -> float | None:
+    """(value - zero) / (one - zero), or None where `one` and `zero` coincide."""
+    if abs(one - zero) <= TOO_CLOSE * max(1.0, abs(one), abs(zero)):
+        return None
+    return (value - zero) / (one - zero)
+
+
+def layers(env: Any) -> list[Any]:
+    """The environment and everything it wraps, from the outside in."""
+    found = [env]
+    while isinstance(found[-1], gym.Wrapper):
+        found.append(found[-1].env)
+    return found
+
+
+def time_limit(env: Any) -> int | None:
+    """The shortest `TimeLimit` around the environment, or None."""
+    limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, TimeLimit)]
+    return min(limits, default=None)
+
+
+def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
+    """The environment's own oracle, else that of the first registered provider that has one.
+
+    An unknown wrapper may change the task, so there is no answer under it; under one that changes
+    only observations the optimal return still holds, but policies are not scored exactly. Nor is
+    there an answer where the registered time limit was taken off. The environment has been reset
+    before, since arms and layouts may be drawn there.
+    """
+    *wrappers, inner = layers(env)
+    if env.unwrapped is not inner:  # a view that hides what it wraps
+        return AnswerKey()
+    strange = [layer for layer in wrappers if not is_harmless(layer)]
+    changing = [layer for layer in strange if not isinstance(layer, gym.ObservationWrapper)]
+    if changing:
+        return _without(env, f"the wrapper {type(changing[0]).__name__} may change the task")
+    horizon = time_limit(env)
+    if horizon is None and _registered_limit(inner) is not None:
+        return _without(env, "its registered time limit was taken off")
+    oracle = _oracle_of(inner, horizon)
+    if oracle is None or oracle.provenance == "none":
+        return AnswerKey()
+    if strange:
+        name = type(strange[0]).__name__
+        return AnswerKey(oracle=oracle, why_not=f"sampled: {name} changes what is observed")
+    why_not = ""
+    if oracle.scope == "instance":
+        why_not = "no score: the answer key holds only for the layout or arms of one episode"
+    elif oracle.provenance == "bound":
+        why_not = "the optimal return is a bound, not exact"
+    exact = oracle.provenance == "exact" and oracle.scope == "task"
+    return AnswerKey(oracle=oracle, exact=exact, why_not=why_not)
+
+
+def is_harmless(layer: Any) -> bool:
+    """Whether a wrapper leaves the task as it is: known ones, and those that say `stateless`."""
+    return isinstance(layer, HARMLESS) or bool(getattr(type(layer), "stateless", False))
+
+
+def _without(env: Any, reason: str) -> AnswerKey:
+    inner = layers(env)[-1]
+    if isinstance(inner, HasOracle) or _provided(inner, None) is not None:
+        return AnswerKey(why_not=f"no answer key: {reason}")
+    return AnswerKey()
+
+
+def _oracle_of(inner: Any, horizon: int | None) -> Oracle | None:
+    if isinstance(inner, HasOracle):
+        return inner.oracle(horizon=horizon)
+    return _provided(inner, horizon)
+
+
+def _provided(inner: Any, horizon: int | None) -> Oracle | None:
+    for entry in registry.entries("oracle"):
+        oracle: Oracle | None = entry.load()(inner, horizon)
+        if oracle is not None:
+            return oracle
+    return None
+
+
+def _registered_limit(inner: Any) -> int | None:
+    """The time limit that Gymnasium registered for the id of this environment."""
+    spec = getattr(inner, "spec", None)
+    registered = gym.registry.get(spec.id) if spec is not None else None
+    return registered.max_episode_steps if registered is not None else None

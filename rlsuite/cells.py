@@ -1,0 +1,320 @@
+"""Runs one cell of a benchmark: makes the environment and the agent, trains, evaluates.
+
+Everything a cell draws comes from its seed, so a cell gives the same record wherever and whenever
+it is run; only its clocks differ.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+
+from registry.catalogue import registry
+from registry.errors import SettingError
+from registry.seeding import Stream, integer_seed
+from registry.specs import AgentSpec
+from rlsuite.answer_key import AnswerKey, normalised, time_limit
+from rlsuite.episodes import Seat, driver_for
+from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
+from rlsuite.isolation import global_streams, log_tail, one_thread
+from rlsuite.making import build_agent, make_config, make_environment, train_env
+from rlsuite.records import CurvePoint, RunKey, RunRecord
+from rlsuite.suite import Cell
+from rlsuite.training import TrainingLog
+from rlsuite.views import AgentView, EpisodeRecorder
+
+__all__ = ["Progress", "failed_record", "run_cell"]
+
+Progress = Callable[[int, int], None]
+"""Called as `progress(steps, budget)` at the evaluation points of a cell."""
+
+GLOBAL_STREAMS = 1_000
+"""Member of the agent's stream that seeds the global generators, for code that draws from them."""
+
+ERROR_LINES = 40
+
+
+def run_cell(
+    cell: Cell,
+    key: RunKey,
+    *,
+    settings: Mapping[str, Any],
+    fingerprint: Mapping[str, str],
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Trains and scores. An exception becomes a failed record with the tail of the log.
+
+    `KeyboardInterrupt` passes through. Global generators and thread counts end as they were found.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    blank = RunRecord(
+        key=key,
+        task=cell.task.id,
+        env_id=cell.task.env_id,
+        family=cell.task.family,
+        metric=cell.task.metric,
+        agent=cell.label,
+        agent_id=cell.choice.id,
+        settings=settings,
+        seed=cell.seed,
+        total_timesteps=cell.total_timesteps,
+        state="ok",
+        started_at=started,
+        fingerprint=fingerprint,
+    )
+    with log_tail() as tail:
+        try:
+            if isinstance(cell.choice.agent, str):  # imports come first: torch may be among them
+                registry.agent_spec(cell.choice.agent).load()
+            with global_streams(integer_seed(cell.seed, Stream.AGENT, GLOBAL_STREAMS)):
+                return _run(cell, blank, device, progress)
+        except (Exception, SystemExit) as error:  # of an agent or an environment: it may be any
+            return failed_record(blank, error, "".join(tail))
+
+
+def failed_record(blank: RunRecord, error: BaseException, log: str = "") -> RunRecord:
+    """A failed cell: the end of its output, and the end of its traceback."""
+    trace = "".join(traceback.format_exception(error)).splitlines()[-ERROR_LINES:]
+    text = "\n".join([*log.splitlines()[-ERROR_LINES:], *trace])
+    return replace(blank, state="failed", error=text)
+
+
+def _run(cell: Cell, blank: RunRecord, device: str, progress: Progress | None) -> RunRecord:
+    run = _Run(cell, device, progress)
+    with Evaluator(cell.task, lambda: make_environment(cell.task)) as run.evaluator:
+        try:
+            with one_thread():
+                agent = run.build()
+            with one_thread():  # once more: a class may have imported torch only now
+                run.train(agent)
+                return run.record(agent, blank)
+        finally:
+            if run.env is not None:
+                run.env.close()
+
+
+@dataclass
+class _Run:
+    """A cell while it is being run."""
+
+    cell: Cell
+    device: str
+    progress: Progress | None
+    evaluator: Evaluator = field(init=False)
+    env: Any = None
+    spec: AgentSpec | None = None
+    log: TrainingLog = field(default_factory=TrainingLog)
+    curve: list[CurvePoint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    resumed_at: float = 0.0  # when the running stretch of training began
+
+    @property
+    def learns_by_regret(self) -> bool:
+        """Whether the task is scored by the regret of learning, so that nothing is evaluated."""
+        return self.cell.task.metric == "learning_regret"
+
+    @property
+    def points(self) -> list[int]:
+        """Steps after which the policy is evaluated, before the end."""
+        if self.learns_by_regret:
+            return []
+        n, budget = self.cell.eval_points, self.cell.total_timesteps
+        points = {budget * k // n for k in range(1, n)}
+        return sorted(point for point in points if 0 < point < budget)
+
+    def build(self) -> Any:
+        """The agent in its view of the training environment."""
+        choice, seed = self.cell.choice, self.cell.seed
+        if not isinstance(choice.agent, str):
+            self.env = self._view(0, model=False)
+            return choice.agent(self.env, seed=seed, **choice.settings)
+        self.spec = spec = registry.agent_spec(choice.agent)
+        agent_type = spec.load()
+        config = make_config(spec, agent_type, choice.settings)
+        reveal = "model" in spec.requires
+        self.env = train_env(spec, config, lambda k: self._view(k, model=reveal))
+        return build_agent(spec, agent_type, config, self.env, seed=seed, device=self.device)
+
+    def _view(self, member: int, *, model: bool) -> gym.Env[Any, Any]:
+        seed = integer_seed(self.cell.seed, Stream.ENVIRONMENT, member)
+        env = EpisodeRecorder(make_environment(self.cell.task), self.log, seed)
+        env.action_space.seed(seed)
+        env.observation_space.seed(seed)
+        return AgentView(env, model=model)
+
+    def train(self, agent: Any) -> None:
+        """Takes the steps of the budget, with evaluations on the way."""
+        budget = self.cell.total_timesteps
+        if not callable(getattr(agent, "learn", None)):
+            self.notes.append("only predict(): nothing was trained")
+            budget = 0
+            if self.learns_by_regret:
+                self._timed(partial(self._act_only, agent))
+        elif self.spec is not None and self.spec.budget_unit == "none":
+            budget = 0
+        elif self.spec is not None and "split_learn" in self.spec.promises:
+            self._train_in_parts(agent, budget)
+        elif budget:
+            self._train_in_one(agent, budget)
+        self.notes += [str(note) for note in getattr(agent, "notes", ())]
+        if self.cell.deterministic != self.cell.task.deterministic:
+            mode = "greedy" if self.cell.deterministic else "sampled"
+            self.notes.append(f"the {mode} policy was scored")
+        if budget and self.log.steps != budget:
+            self.notes.append(f"took {self.log.steps} steps of a budget of {budget}")
+
+    def _train_in_parts(self, agent: Any, budget: int) -> None:
+        done = 0
+        for point in [*self.points, budget]:
+            if point > done:
+                self._timed(partial(agent.learn, point - done))
+            done = point
+            if point < budget:
+                self._evaluate_point(agent)
+
+    def _train_in_one(self, agent: Any, budget: int) -> None:
+        """One call of `learn`, interrupted by evaluations from inside the recorder."""
+        pending = self.points
+
+        def on_step(steps: int) -> None:
+            if pending and steps >= pending[0]:
+                while pending and steps >= pending[0]:
+                    pending.pop(0)
+                self._stop_clock()
+                self._evaluate_point(agent)
+                self.resumed_at = time.perf_counter()
+
+        self.log.on_step = on_step
+        try:
+            self._timed(partial(agent.learn, budget))
+        finally:
+            self.log.on_step = None
+
+    def _act_only(self, policy: Any) -> None:
+        """Plays a policy that does not learn for the whole budget, so that its regret is known."""
+        env = self.env
+        seat = Seat(env)
+        driver = driver_for(policy, env, self.cell.deterministic)
+        with global_streams():
+            index = -1
+            fresh = True
+            for _ in range(self.cell.total_timesteps):
+                if fresh:
+                    index += 1
+                    seat.start(index, self.cell.seed)
+                    driver.start(seat, self.cell.seed)
+                (action,) = driver.actions([seat])
+                fresh = seat.step(action, MAX_STEPS) is not None
+
+    def _timed(self, work: Callable[[], Any]) -> None:
+        self.resumed_at = time.perf_counter()
+        work()
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        self.train_seconds += time.perf_counter() - self.resumed_at
+
+    def _evaluate(self, agent: Any, episodes: int) -> Evaluation:
+        start = time.perf_counter()
+        cell = self.cell
+        evaluation = self.evaluator(
+            agent, episodes=episodes, seed=cell.seed, deterministic=cell.deterministic
+        )
+        self.eval_seconds += time.perf_counter() - start
+        return evaluation
+
+    def _evaluate_point(self, agent: Any) -> None:
+        self._add_point(self._evaluate(agent, self.cell.eval_episodes))
+        if self.progress is not None:
+            self.progress(self.log.steps, self.cell.total_timesteps)
+
+    def _add_point(self, evaluation: Evaluation) -> None:
+        self.curve.append(
+            CurvePoint(
+                step=self.log.steps,
+                mean_return=evaluation.mean_return,
+                low=evaluation.low,
+                high=evaluation.high,
+                score=evaluation.score,
+                regret=evaluation.regret,
+                method=evaluation.method,
+                train_seconds=self.train_seconds,
+            )
+        )
+
+    def record(self, agent: Any, blank: RunRecord) -> RunRecord:
+        """The record of the cell, after the final evaluation."""
+        if self.learns_by_regret:
+            return self._with_learning(blank)
+        final = self._evaluate(agent, self.cell.final_episodes)
+        self._add_point(final)
+        scored = replace(
+            blank,
+            mean_return=final.mean_return,
+            low=final.low,
+            high=final.high,
+            score=final.score,
+            regret=final.regret,
+            optimal_return=final.optimal_return,
+            baseline_return=final.baseline_return,
+            method=final.method,
+            metrics=_metrics(final),
+            episodes=final.episodes,
+        )
+        return self._with_training(scored, final.notes)
+
+    def _with_learning(self, blank: RunRecord) -> RunRecord:
+        """Scores the regret summed while learning, against uniform play over as many steps."""
+        if self.log.regret is None:
+            raise SettingError(
+                f"the task {self.cell.task.id!r} is scored by the regret of learning, but its "
+                "environment puts no 'regret' into info."
+            )
+        key = self.evaluator.key(self.cell.seed)
+        regret = self.log.regret
+        scored = replace(blank, regret=regret, method="sampled")
+        horizon = _horizon(key, self.evaluator.env)
+        if key.oracle is None or not key.scores or not horizon:
+            return self._with_training(scored, (key.why_not,))
+        optimal, baseline = float(key.oracle.optimal_return), float(key.oracle.baseline_return)
+        per_episode = regret * horizon / self.log.steps
+        scored = replace(
+            scored,
+            mean_return=optimal - per_episode,
+            score=normalised(optimal - per_episode, baseline, optimal),
+            optimal_return=optimal,
+            baseline_return=baseline,
+        )
+        return self._with_training(scored, (key.why_not,))
+
+    def _with_training(self, scored: RunRecord, notes: tuple[str, ...]) -> RunRecord:
+        return replace(
+            scored,
+            steps_used=self.log.steps,
+            notes=tuple(note for note in [*self.notes, *notes] if note),
+            curve=tuple(self.curve),
+            training=self.log.curve(),
+            train_seconds=self.train_seconds,
+            eval_seconds=self.eval_seconds,
+        )
+
+
+def _metrics(final: Evaluation) -> Mapping[str, float]:
+    best = final.best_stationary_return
+    return final.metrics if best is None else {**final.metrics, "best_stationary_return": best}
+
+
+def _horizon(key: AnswerKey, env: Any) -> int | None:
+    """Steps of an episode of fixed length: the oracle's, else the time limit's."""
+    horizon = getattr(key.oracle, "horizon", None)
+    return time_limit(env) if horizon is None else int(horizon)

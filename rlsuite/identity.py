@@ -1,0 +1,279 @@
+"""What makes two cells the same: everything that can change a result, and nothing else.
+
+The identity holds the task, the environment as Gymnasium registers it, the agent with all of its
+settings, seed, budget and evaluation, and where the code comes from: distribution and version, and
+a hash of the source where the version says too little (editable installs, code outside of any
+distribution, classes that were passed in). Library versions, CPU and device are a *fingerprint*
+beside it: they are stored, compared and reported, and do not make another cell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+import platform
+import types
+import uuid
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from registry.catalogue import registry
+from registry.errors import RlsuiteError, SuiteError
+from registry.specs import TaskSpec
+from rlsuite.episodes import WIDTH
+from rlsuite.evaluation import MAX_STEPS
+from rlsuite.making import make_config
+from rlsuite.records import SCHEMA_VERSION, RunKey, canonical_json
+from rlsuite.suite import AgentChoice, Cell
+
+__all__ = ["fingerprint", "has_source", "key_of", "origin_of", "resolved_settings"]
+
+SHOWN_ONLY = frozenset(
+    {
+        *("boards", "cli", "curves", "diagnosis", "formatting", "leaderboard", "plots", "report"),
+        *("report_views", "results", "sessions", "svg", "tables"),
+    }
+)
+"""Parts of `rlsuite` that only show results: editing them changes no result."""
+
+LIBRARIES = ("gymnasium", "numpy", "scipy", "torch", "stable-baselines3", "numba")
+
+
+def key_of(cell: Cell, device: str = "cpu") -> RunKey:
+    """The key of a cell.
+
+    A class whose source cannot be found gets a key that nothing else has, so that it is never
+    reused: see `has_source`.
+
+    Raises:
+        SuiteError: a keyword of the task's environment cannot be written as JSON.
+    """
+    task = {f.name: getattr(cell.task, f.name) for f in dataclasses.fields(cell.task)}
+    identity = {
+        "schema": SCHEMA_VERSION,
+        "task": {
+            **task,
+            "env_kwargs": dict(cell.task.env_kwargs),
+            "wrappers": [
+                [entry_point, dict(keywords), origin_of(entry_point)]
+                for entry_point, keywords in cell.task.wrappers
+            ],
+        },
+        "environment": _environment(cell.task),
+        "agent": _agent(cell.choice),
+        "settings": resolved_settings(cell.choice),
+        "seed": cell.seed,
+        "total_timesteps": cell.total_timesteps,
+        "evaluation": {
+            "points": cell.eval_points,
+            "episodes": cell.eval_episodes,
+            "final_episodes": cell.final_episodes,
+            "deterministic": cell.deterministic,
+            "max_steps": MAX_STEPS,
+            "width": WIDTH,
+        },
+        "device": device,
+        "rlsuite": _rlsuite_origin(),
+    }
+    try:
+        return RunKey(identity=json.loads(canonical_json(identity)))
+    except (TypeError, ValueError) as error:
+        raise SuiteError(
+            f"the task {cell.task.id!r} has keywords that cannot be written as JSON, so its "
+            f"results could not be recognised again: {error}."
+        ) from error
+
+
+def resolved_settings(choice: AgentChoice) -> Mapping[str, Any]:
+    """All settings of the agent, defaults included; of a class that was passed in, the given ones.
+
+    Where an agent cannot be imported these are the given ones too: its cells will fail.
+    """
+    if not isinstance(choice.agent, str):
+        return dict(choice.settings)
+    spec = registry.agent_spec(choice.agent)
+    try:
+        config = make_config(spec, spec.load(), choice.settings)
+    except RlsuiteError:
+        raise
+    except Exception:  # somebody's import failed
+        return {**spec.settings, **choice.settings}
+    settings: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return settings
+
+
+def has_source(choice: AgentChoice) -> bool:
+    """Whether the code of an agent is known, so that its results can be recognised again."""
+    return isinstance(choice.agent, str) or _source_of(choice.agent) is not None
+
+
+def fingerprint(device: str = "cpu") -> dict[str, str]:
+    """The machine and the libraries. Nothing is imported for it."""
+    versions = {name: _version(name) for name in LIBRARIES}
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "device": device,
+        **{name: version for name, version in versions.items() if version is not None},
+    }
+
+
+def origin_of(entry_point: str) -> dict[str, str | None]:
+    """The distribution and version of an entry point's package, with a hash where that is needed.
+
+    A hash of all its Python files is added where the package is installed editable, or belongs to
+    no distribution.
+    """
+    return dict(_origin_of_package(entry_point.partition(":")[0].partition(".")[0]))
+
+
+@functools.cache
+def _origin_of_package(package: str) -> types.MappingProxyType[str, str | None]:
+    distribution = _distribution_of(package)
+    editable = distribution is None or _is_editable(distribution)
+    return types.MappingProxyType(
+        {
+            "distribution": distribution,
+            "version": None if distribution is None else _version(distribution),
+            "source": _package_hash(package) if editable else None,
+        }
+    )
+
+
+@functools.cache
+def _rlsuite_origin() -> types.MappingProxyType[str, Any]:
+    """Our own part: `rlsuite` without what only shows results, and `registry`."""
+    own = _is_editable("rlsuite")
+    sources = [_package_hash(name, SHOWN_ONLY) for name in ("registry", "rlsuite")] if own else []
+    return types.MappingProxyType({"version": _version("rlsuite"), "sources": sources})
+
+
+def _environment(task: TaskSpec) -> Mapping[str, Any]:
+    """The environment as Gymnasium registers it, and where its code comes from."""
+    spec = gym.spec(task.env_id)
+    entry_point = spec.entry_point
+    known = {
+        "id": spec.id,
+        "kwargs": dict(spec.kwargs),
+        "max_episode_steps": spec.max_episode_steps,
+        "order_enforce": spec.order_enforce,
+        "additional_wrappers": [str(wrapper) for wrapper in spec.additional_wrappers],
+    }
+    if isinstance(entry_point, str):
+        return {**known, "entry_point": entry_point, "origin": origin_of(entry_point)}
+    return {**known, "entry_point": _name(entry_point), "origin": _passed_in(entry_point)}
+
+
+def _agent(choice: AgentChoice) -> Mapping[str, Any]:
+    if isinstance(choice.agent, str):
+        spec = registry.agent_spec(choice.agent)
+        return {
+            "id": spec.id,
+            "entry_point": spec.entry_point,
+            "origin": origin_of(spec.entry_point),
+        }
+    return {"id": choice.id, "entry_point": _name(choice.agent), "origin": _passed_in(choice.agent)}
+
+
+def _name(code: Any) -> str:
+    return f"{getattr(code, '__module__', '?')}:{getattr(code, '__qualname__', repr(type(code)))}"
+
+
+def _passed_in(code: Any) -> dict[str, str]:
+    """A hash of the source of a class or function; something unique where there is none."""
+    source = _source_of(code)
+    if source is None:
+        return {"unique": uuid.uuid4().hex}
+    return {"source": hashlib.sha256(source.encode()).hexdigest()}
+
+
+def _source_of(code: Callable[..., Any]) -> str | None:
+    """The source of a class with its parents, or of a function; None where it tells too little.
+
+    That is so for code typed into an interpreter, for partial functions and for closures, whose
+    captured values are not in their text.
+    """
+    if getattr(code, "__closure__", None):
+        return None
+    parts = [c for c in code.__mro__ if c is not object] if isinstance(code, type) else [code]
+    try:
+        return "\n".join(inspect.getsource(part) for part in parts)
+    except (OSError, TypeError):
+        return None
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _distribution_of(package: str) -> str | None:
+    """The distribution that a top-level package belongs to; of an entry in the catalogue, its."""
+    for kind in ("agent", "env"):
+        for entry in registry.entries(kind):
+            known = entry.provenance.distribution not in ("", "unknown")
+            if known and entry.entry_point.partition(".")[0] == package:
+                return entry.provenance.distribution
+    names = _distributions().get(package, [])
+    return names[0] if names else None
+
+
+def _is_editable(distribution: str) -> bool:
+    try:
+        text = metadata.distribution(distribution).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return True
+    if not text:
+        return False
+    directory = json.loads(text).get("dir_info", {})
+    return bool(directory.get("editable"))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _package_hash(package: str, left_out: frozenset[str] = frozenset()) -> str:
+    """SHA-256 of all Python files of a package or module, with their paths in it."""
+    digest = hashlib.sha256()
+    for name, path in sorted(_python_files(package)):
+        if name.partition(os.sep)[0].removesuffix(".py") in left_out:
+            continue
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _python_files(package: str) -> list[tuple[str, Path]]:
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ValueError, ImportError):  # __main__ has no spec
+        spec = None
+    if spec is not None and spec.submodule_search_locations:
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        return [(str(p.relative_to(f)), p) for f in folders for p in f.rglob("*.py")]
+    if spec is not None and spec.origin and Path(spec.origin).is_file():
+        return [(Path(spec.origin).name, Path(spec.origin))]
+    return []
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    lines = [line for line in text.splitlines() if line.startswith("model name")]
+    return lines[0].partition(":")[2].strip() if lines else platform.machine()

@@ -1,0 +1,189 @@
+"""Makes environments, agents and their settings from ids, with a sentence where it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from registry.catalogue import registry
+from registry.errors import PluginError, SettingError, UnsupportedSpaceError, did_you_mean
+from registry.seeding import check_seed
+from registry.specs import AgentSpec, TaskSpec, load_entry_point
+
+__all__ = ["build_agent", "make_agent", "make_config", "make_environment", "train_env"]
+
+
+def make_agent(
+    id: str,
+    env: str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    **settings: Any,
+) -> Any:
+    """Makes a registered agent for an environment.
+
+    Args:
+        id: Id of the agent, such as `"rlsuite/QLearning-v0"`; `rlsuite list agents` shows all.
+        env: The environment to learn in, or the id of one. An agent of several environments
+            (`num_envs` above 1) is given a vector environment of that many; from an id it is made
+            here.
+        seed: Root of all that the agent draws, at least 0.
+        device: `"cpu"`, `"cuda"` or `"auto"`.
+        **settings: Settings of the agent, over the defaults of its id; its page in
+            `docs/agents/` lists them.
+
+    Returns:
+        The agent: `learn(total_timesteps)`, `predict(observation)`, `save(path)`.
+
+    Raises:
+        UnknownIdError: no agent, or no environment, has this id; the nearest one is named.
+        SettingError: an unknown setting, or a value outside its range.
+        UnsupportedSpaceError: the agent cannot act in this environment's spaces.
+    """
+    spec = registry.agent_spec(id)
+    check_seed(seed)
+    agent_type = spec.load()
+    config = make_config(spec, agent_type, settings)
+    if isinstance(env, str):
+        task = registry.task_spec(env)
+        env = train_env(spec, config, lambda k: make_environment(task))
+    return build_agent(spec, agent_type, config, env, seed=seed, device=device)
+
+
+def build_agent(
+    spec: AgentSpec, agent_type: Any, config: Any, env: Any, *, seed: int, device: str
+) -> Any:
+    """The agent, after a check that it can handle the environment.
+
+    Raises:
+        UnsupportedSpaceError: it cannot act in these spaces.
+        SettingError: it wants another number of environments, or a model that is not there.
+    """
+    check_spaces(spec, env)
+    _check_width(spec, config, env)
+    _check_requirements(spec, env)
+    return agent_type(env, config, seed=seed, device=device)
+
+
+def make_config(spec: AgentSpec, agent_type: Any, settings: Mapping[str, Any]) -> Any:
+    """The frozen settings of an agent: its defaults, those of the id, then `settings`.
+
+    Raises:
+        SettingError: an unknown name (the nearest one is the hint), or a value outside its range.
+        PluginError: the class names no dataclass of settings.
+    """
+    config_type = getattr(agent_type, "config_type", None)
+    if not (isinstance(config_type, type) and dataclasses.is_dataclass(config_type)):
+        raise PluginError(
+            f"agent {spec.id!r}: {agent_type!r} must name its dataclass of settings in the class "
+            f"attribute config_type, got {config_type!r}."
+        )
+    known = [field.name for field in dataclasses.fields(config_type) if field.init]
+    for name in settings:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" Its settings: {', '.join(known) or 'none'}."
+            raise SettingError(f"{spec.id!r} has no setting {name!r}.{hint}")
+    merged = {**spec.settings, **settings}
+    return config_type(**{name: _tuples(value) for name, value in merged.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples: files know only lists, frozen settings hold tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def make_environment(task: str | TaskSpec) -> gym.Env[Any, Any]:
+    """Makes the environment of a task: `gymnasium.make`, then the task's wrappers.
+
+    Raises:
+        UnknownIdError: Gymnasium knows no environment of this id.
+    """
+    spec = registry.task_spec(task) if isinstance(task, str) else task
+    check_environment_id(spec.env_id)
+    env = gym.make(spec.env_id, **spec.env_kwargs)
+    for entry_point, keywords in spec.wrappers:
+        env = load_entry_point(entry_point)(env, **keywords)
+    return env
+
+
+def check_environment_id(env_id: str) -> None:
+    """Raises `UnknownIdError` unless Gymnasium can make the id.
+
+    `module:id` is left to `gymnasium.make`, which imports the module first.
+    """
+    registry.find("env", env_id)  # gives plugins that failed early their second try
+    if ":" in env_id:
+        return
+    try:
+        gym.spec(env_id)
+    except gym.error.Error as error:
+        raise registry.unknown("env", env_id, also=tuple(gym.registry)) from error
+
+
+def train_env(spec: AgentSpec, config: Any, make: Callable[[int], gym.Env[Any, Any]]) -> Any:
+    """The environment that an agent is to learn in: `make(0)`, or a vector of `make(k)`.
+
+    A vector is a `SyncVectorEnv` that resets within the step (`SAME_STEP`), so that every step of
+    it is a step of each environment.
+    """
+    width = width_of(spec, config)
+    if width == 1:
+        return make(0)
+    makers = [lambda k=k: make(k) for k in range(width)]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def width_of(spec: AgentSpec, config: Any) -> int:
+    """How many environments the agent wants side by side."""
+    return int(getattr(config, "num_envs", 1)) if spec.vectorized else 1
+
+
+def check_spaces(spec: AgentSpec, env: Any) -> None:
+    """Raises `UnsupportedSpaceError` unless the spaces are of the classes the agent names."""
+    vector = isinstance(env, VectorEnv)
+    if vector and not spec.vectorized:
+        raise UnsupportedSpaceError(
+            f"{spec.id!r} learns in one environment at a time, got a vector of {env.num_envs}: "
+            f"give it a single environment."
+        )
+    sides = {
+        "observation": env.single_observation_space if vector else env.observation_space,
+        "action": env.single_action_space if vector else env.action_space,
+    }
+    for side, space in sides.items():
+        allowed = getattr(spec.spaces, side)
+        names = {parent.__name__ for parent in type(space).__mro__}
+        if "any" not in allowed and not names & set(allowed):
+            raise UnsupportedSpaceError(
+                f"{spec.id!r} handles {' or '.join(allowed)} {side}s, but {_name(env)} has "
+                f"{space}. `rlsuite list agents` shows what each agent can handle."
+            )
+
+
+def _check_width(spec: AgentSpec, config: Any, env: Any) -> None:
+    width = width_of(spec, config)
+    given = env.num_envs if isinstance(env, VectorEnv) else 1
+    if width != given:
+        raise SettingError(
+            f"{spec.id!r} with num_envs={width} learns in {width} environments, got {given}. "
+            f"Give the id of the environment, and they are made for you, or set num_envs={given}."
+        )
+
+
+def _check_requirements(spec: AgentSpec, env: Any) -> None:
+    if "model" not in spec.requires:
+        return
+    if isinstance(env, VectorEnv) or not env.has_wrapper_attr("model"):
+        raise UnsupportedSpaceError(
+            f"{spec.id!r} plans with the model of its environment, and {_name(env)} has no `model`."
+        )
+
+
+def _name(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return spec.id if spec is not None else type(getattr(env, "unwrapped", env)).__name__

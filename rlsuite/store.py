@@ -1,0 +1,351 @@
+"""What survives a kill: one SQLite file, one transaction for each finished cell.
+
+    meta        key, value                        schema version
+    run         digest, columns to query by, record (JSON)
+    cell_data   digest, name, dtype, length, data arrays: little-endian, zlib
+
+The file is in write-ahead mode with `synchronous=NORMAL`: a killed process loses the cell it was
+working on, and nothing that was put before. A loss of power may take the last commits, and never
+damages the file. Processes of one host may write at the same time; network file systems are
+refused, because write-ahead logging does not work there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from registry.errors import StoreError
+from rlsuite.packing import Blobs, pack, unpack
+from rlsuite.records import SCHEMA_VERSION, RunRecord
+
+__all__ = ["DEFAULT_PATH", "Store"]
+
+DEFAULT_PATH = Path("results") / "rlsuite.sqlite"
+"""Where results go unless another place is named: under the current folder."""
+
+APPLICATION_ID = 0x524C5355  # "RLSU", in the header of the file
+BUSY_SECONDS = 30.0
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE run (
+        digest TEXT PRIMARY KEY,
+        task TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        total_timesteps INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        score REAL,
+        mean_return REAL,
+        regret REAL,
+        stored_at TEXT NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX run_by_task ON run (task, agent, seed);
+    CREATE TABLE cell_data (
+        digest TEXT NOT NULL REFERENCES run (digest) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        length INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (digest, name)
+    ) STRICT;
+    """,
+)
+"""Script k brings a store of version k to version k + 1; an empty file is version 0."""
+
+assert len(MIGRATIONS) == SCHEMA_VERSION
+
+
+class Store:
+    """The results of benchmarks in one file. A context manager.
+
+    Args:
+        path: The file; it and its folder are made where they are missing.
+        read_only: Never write. The file must exist then.
+
+    Raises:
+        StoreError: the file is a folder, cannot be opened or written, is no result store, is
+            damaged, or was written by a newer rlsuite.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = DEFAULT_PATH, read_only: bool = False):
+        self.path = Path(path)
+        self.read_only = read_only
+        self._refuse_folder()
+        with self._sentences("opened"):
+            self._connection = self._connect()
+        try:
+            with self._sentences("opened"):
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; calling it twice does no harm."""
+        self._connection.close()
+
+    def get(self, digest: str) -> RunRecord | None:
+        """The record of a cell, or None.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
+        with self._sentences("read"):
+            row = self._connection.execute(
+                "SELECT record FROM run WHERE digest = ?", (digest,)
+            ).fetchone()
+        return None if row is None else self._record(digest, row[0])
+
+    def put(self, record: RunRecord) -> None:
+        """Keeps the record of a cell, all of it or nothing.
+
+        A record that is there stays if it is `ok`; a failed one gives way.
+
+        Raises:
+            StoreError: the disk is full, or the file cannot be written. What was stored stays.
+        """
+        text, blobs = pack(record)
+        digest = record.key.digest
+        with self._sentences("written"), self._transaction():
+            row = self._connection.execute(
+                "SELECT state, attempt FROM run WHERE digest = ?", (digest,)
+            ).fetchone()
+            if row is not None and row[0] == "ok":
+                return
+            attempt = 1 if row is None else int(row[1]) + 1
+            self._connection.execute("DELETE FROM run WHERE digest = ?", (digest,))
+            self._insert(record, digest, attempt, text, blobs)
+
+    def records(self) -> Iterator[RunRecord]:
+        """All records, by task, agent, budget and seed.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
+        with self._sentences("read"):
+            rows = self._connection.execute(
+                "SELECT digest, record FROM run "
+                "ORDER BY task, agent, agent_id, total_timesteps, seed, digest"
+            ).fetchall()
+        for digest, text in rows:
+            yield self._record(digest, text)
+
+    def digests(self, state: str | None = None) -> frozenset[str]:
+        """Digests of all cells, or of those that are `"ok"` or `"failed"`."""
+        with self._sentences("read"):
+            rows = self._connection.execute(
+                "SELECT digest FROM run WHERE ? IS NULL OR state = ?", (state, state)
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def check(self) -> None:
+        """Reads the whole file.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        with self._sentences("read"):
+            found = self._connection.execute("PRAGMA quick_check").fetchone()[0]
+        if found != "ok":
+            raise StoreError(f"the store {self.path} is damaged: {found}. {_RESCUE}")
+        for _ in self.records():
+            pass
+
+    def _refuse_folder(self) -> None:
+        if self.path.is_dir():
+            raise StoreError(
+                f"the store {self.path} is a folder; name a file in it, such as "
+                f"{self.path / DEFAULT_PATH.name}."
+            )
+        if self.read_only and not self.path.exists():
+            raise StoreError(f"there is no store {self.path}.")
+        if not self.read_only:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"the folder {self.path.parent} of the store cannot be made: {error.strerror}. "
+                    f"Name a place that can be written."
+                ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.read_only:
+            return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        # Nobody can be writing where the folder cannot be written, and SQLite wants to be told.
+        journal = self.path.with_name(f"{self.path.name}-wal")
+        if not os.access(self.path.parent, os.W_OK) and not journal.exists():
+            uri += "&immutable=1"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        if self.read_only:
+            self._check_ours(self._pragma("application_id"))
+            self._check_version(self._version())
+            return
+        self._check_ours(self._pragma("application_id"))
+        mode = str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        if mode != "wal":
+            raise StoreError(
+                f"the store {self.path} is in a place without write-ahead logging (SQLite answers "
+                f"{mode!r}), such as a network file system: name a file on a local disk."
+            )
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        self._check_version(self._version())
+        self._migrate()
+
+    def _check_ours(self, application: int) -> None:
+        """Refuses other programs' databases; a file without any table may become ours."""
+        if application == APPLICATION_ID:
+            return
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables or application or self.read_only:
+            raise StoreError(
+                f"{self.path} is an SQLite file, but no store of rlsuite: name another file."
+            )
+
+    def _check_version(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {self.path} was written by a newer rlsuite (its version is {version}, "
+                f"this one knows {SCHEMA_VERSION}): update rlsuite, or name another file."
+            )
+        if version < SCHEMA_VERSION and self.read_only:
+            raise StoreError(
+                f"the store {self.path} is of the older version {version}, and is only to be read: "
+                f"open it for writing once, which brings it to version {SCHEMA_VERSION}."
+            )
+
+    def _version(self) -> int:
+        """The schema version; 0 for an empty file."""
+        known = self._connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'"
+        ).fetchone()[0]
+        if not known:
+            return 0
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        if row is None or not str(row[0]).isdecimal():
+            raise StoreError(f"the store {self.path} is damaged: it names no version. {_RESCUE}")
+        return int(row[0])
+
+    def _migrate(self) -> None:
+        """Brings the file to the present version, in one transaction."""
+        if self._version() == SCHEMA_VERSION:
+            return
+        with self._transaction():
+            version = self._version()  # another process may have been faster
+            for script in MIGRATIONS[version:]:
+                for statement in script.split(";"):
+                    self._connection.execute(statement)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),)
+            )
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _insert(
+        self, record: RunRecord, digest: str, attempt: int, text: str, blobs: Blobs
+    ) -> None:
+        self._connection.execute(
+            "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                digest,
+                record.task,
+                record.agent,
+                record.agent_id,
+                int(record.seed),
+                int(record.total_timesteps),
+                record.state,
+                attempt,
+                record.score,
+                record.mean_return,
+                record.regret,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+                text,
+            ),
+        )
+        self._connection.executemany(
+            "INSERT INTO cell_data VALUES (?, ?, ?, ?, ?)",
+            [(digest, name, *blob) for name, blob in blobs.items()],
+        )
+
+    def _record(self, digest: str, text: str) -> RunRecord:
+        with self._sentences("read"):
+            rows = self._connection.execute(
+                "SELECT name, dtype, length, data FROM cell_data WHERE digest = ?", (digest,)
+            ).fetchall()
+        try:
+            return unpack(text, {name: (dtype, n, data) for name, dtype, n, data in rows})
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            raise StoreError(
+                f"the store {self.path} is damaged: cell {digest[:12]} cannot be read ({error}). "
+                f"{_RESCUE}"
+            ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. IMMEDIATE, because a reader that turns writer is never made to wait."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has rolled back already
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _sentences(self, done: str) -> Iterator[None]:
+        """Turns SQLite's errors into sentences."""
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise StoreError(f"the store {self.path} cannot be {done}: {error}") from error
+        except sqlite3.Error as error:
+            raise StoreError(self._sentence(done, error)) from error
+
+    def _sentence(self, done: str, error: sqlite3.Error) -> str:
+        name = getattr(error, "sqlite_errorname", "")
+        start = f"the store {self.path} cannot be {done}: "
+        if name.startswith("SQLITE_FULL"):
+            return f"{start}the disk is full. All that was stored before is kept; make room."
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+            return f"{start}the file or its folder is not open to this user. Name another place."
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return f"{start}another process kept it locked for {BUSY_SECONDS:g} s. Try again."
+        if name.startswith("SQLITE_NOTADB"):
+            return f"{start}it is no SQLite file, or is damaged from its start. {_RESCUE}"
+        if name.startswith("SQLITE_CORRUPT"):
+            return f"{start}it is damaged ({error}). {_RESCUE}"
+        return f"{start}{error} ({name or type(error).__name__})."
+
+
+_RESCUE = "Move it away, or name another file; nothing in it was changed."

@@ -1,0 +1,129 @@
+"""Counts a training: every step, every episode, at most 2,000 windows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rlsuite.records import TrainingCurve
+
+__all__ = ["MAX_WINDOWS", "TrainingLog"]
+
+MAX_WINDOWS = 2_000
+
+
+class TrainingLog:
+    """Counts the steps and episodes of a training, and folds them into at most 2,000 windows.
+
+    A window covers w consecutive steps; w is 1 at first and doubles whenever more than 2,000
+    windows hold something, so a log never grows and nothing needs to be known of the budget. A
+    window is kept if an episode ended in it, or if the environment tells regret.
+
+    Args:
+        on_step: Called as `on_step(steps)` after every step; an exception from it ends the
+            training.
+    """
+
+    def __init__(self, on_step: Callable[[int], None] | None = None) -> None:
+        self.steps = 0
+        self.episodes = 0
+        self.regret: float | None = None
+        self.on_step = on_step
+        self._width = 1
+        self._edge = 0  # the last step of the open window
+        self._returns: list[float] = []
+        self._lengths: list[int] = []
+        # closed windows: (last step, sum, min, max, summed length, regret so far, episodes)
+        self._windows: list[tuple[int, float, float, float, int, float, int]] = []
+
+    def count(self, regret: float | None) -> None:
+        """One environment step, with its pseudo-regret if the environment tells it."""
+        self.steps += 1
+        if self.steps > self._edge:
+            self._close()
+            self._edge = -(-self.steps // self._width) * self._width
+        if regret is not None:
+            self.regret = (self.regret or 0.0) + float(regret)
+
+    def finish(self, episode_return: float, length: int) -> None:
+        """One episode ended with the step just counted."""
+        self.episodes += 1
+        self._returns.append(episode_return)
+        self._lengths.append(length)
+
+    def curve(self) -> TrainingCurve:
+        """Everything so far."""
+        windows = [*self._windows]
+        last = self._open_window()
+        if last is not None:
+            windows.append(last)
+        windows = windows if len(windows) <= MAX_WINDOWS else _halved(windows, 2 * self._width)
+        columns = list(zip(*windows, strict=True)) or [()] * 7
+        episodes = np.array(columns[6], dtype=np.int64)
+        none = episodes == 0
+        per = np.where(none, 1, episodes)
+        sums = np.array(columns[1], dtype=np.float64)
+        lengths = np.array(columns[4], dtype=np.float64)
+        return TrainingCurve(
+            step=np.array(columns[0], dtype=np.int64),
+            mean=np.where(none, np.nan, sums / per),
+            minimum=np.where(none, np.nan, np.array(columns[2], dtype=np.float64)),
+            maximum=np.where(none, np.nan, np.array(columns[3], dtype=np.float64)),
+            length=np.where(none, np.nan, lengths / per),
+            regret=np.array(columns[5], dtype=np.float64),
+            episodes=episodes,
+        )
+
+    def _open_window(self) -> tuple[int, float, float, float, int, float, int] | None:
+        """The window being filled, if there is something in it."""
+        if not self._returns and (self.regret is None or self.steps == 0):
+            return None
+        returns = self._returns
+        return (
+            min(self._edge, self.steps),
+            sum(returns),
+            min(returns, default=np.inf),
+            max(returns, default=-np.inf),
+            sum(self._lengths),
+            np.nan if self.regret is None else self.regret,
+            len(returns),
+        )
+
+    def _close(self) -> None:
+        """Ends the open window; the next step belongs to another one."""
+        steps, self.steps = self.steps, self.steps - 1
+        window = self._open_window()
+        self.steps = steps
+        self._returns, self._lengths = [], []
+        if window is None:
+            return
+        self._windows.append(window)
+        if len(self._windows) > MAX_WINDOWS:
+            self._width *= 2
+            self._windows = _halved(self._windows, self._width)
+
+
+def _halved(windows: list[Any], width: int) -> list[Any]:
+    """Windows of the new width: those that end in the same one are put together."""
+    merged: list[Any] = []
+    for window in windows:
+        if merged and _place(merged[-1][0], width) == _place(window[0], width):
+            step, total, low, high, length, _, count = merged[-1]
+            merged[-1] = (
+                max(step, window[0]),
+                total + window[1],
+                min(low, window[2]),
+                max(high, window[3]),
+                length + window[4],
+                window[5],
+                count + window[6],
+            )
+        else:
+            merged.append(window)
+    return merged
+
+
+def _place(step: int, width: int) -> int:
+    return (step - 1) // width

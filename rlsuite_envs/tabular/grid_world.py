@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.bandits.arms import check_count, check_real
+from rlsuite_envs.bandits.arms import check_count, check_real, check_state
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
 from rlsuite_envs.tabular.layouts import Layout, grid_mdp, parse_map, random_layout
 from rlsuite_envs.tabular.mdp import TabularMDP
@@ -22,7 +22,12 @@ __all__ = ["GridWorld", "Planes", "Positions"]
 
 DEFAULT_SIZE, DEFAULT_OBSTACLES, DEFAULT_LAYOUT_SEED = 5, 3, 0
 AT_GOAL, ELSEWHERE = 1.0, -0.01
-TRIES, TRIES_WHEN_MADE = 100_000, 1_000
+TRIES = 10_000
+"""Layouts drawn in a row from a `layout_seed` before n_obstacles is found to be too many."""
+
+TRIES_TO_MAKE, TRIES_TO_REDRAW = 1_000, 1_000_000
+"""The same with `redraw`: a keyword that passes when the environment is made is so easy that a
+reset, which tries far longer, does not fail in practice."""
 
 Observation = Literal["index", "position", "planes"]
 Size = int | tuple[int, int]
@@ -121,7 +126,8 @@ class GridWorld(TabularEnv):
         _check_combination(map, drawn, redraw, observation)
         self._slip = check_real("slip", slip, "a probability in [0, 1]", 0.0, 1.0)
         self._redraw = redraw
-        self.layout = parse_map(map) if map is not None else _drawn(size, n_obstacles, layout_seed)
+        tries = TRIES_TO_MAKE if redraw else TRIES
+        self.layout = parse_map(map) if map is not None else _drawn(**drawn, tries=tries)
         self._drawn = not redraw
         super().__init__(
             self._mdp_of(self.layout),
@@ -135,10 +141,8 @@ class GridWorld(TabularEnv):
         """Goes to the start; with `redraw`, draws new obstacles first. There are no options."""
         if self._redraw:
             gym.Env.reset(self, seed=seed)
-            here = self.layout
-            self._show(
-                random_layout(self.np_random, here.rows, here.columns, len(here.obstacles), TRIES)
-            )
+            size, n_obstacles = (self.layout.rows, self.layout.columns), len(self.layout.obstacles)
+            self._show(random_layout(self.np_random, *size, n_obstacles, TRIES_TO_REDRAW))
             return super().reset()
         return super().reset(seed=seed)
 
@@ -184,9 +188,10 @@ class GridWorld(TabularEnv):
         if not self._redraw:
             super().set_state(state)
             return
+        check_state("GridWorld", state, ("rng", "t", "state", "obstacles"))
         rest = dict(state)
-        obstacles = rest.pop("obstacles", ())
-        self._check_obstacles(obstacles, rest.get("state"))
+        obstacles = rest.pop("obstacles")
+        self._check_obstacles(obstacles, rest["state"])
         super().set_state(rest)
         self._drawn = False
         if obstacles is not None:
@@ -212,9 +217,13 @@ class GridWorld(TabularEnv):
         here = self.layout
         if obstacles is None and state is None:
             return
-        free = set(range(here.n_cells)) - {here.start} - here.goals
-        fits = isinstance(obstacles, Sequence) and len(obstacles) == len(here.obstacles)
-        if not fits or len(set(obstacles) & free) != len(obstacles) or state in obstacles:
+        free = set(range(here.n_cells)) - {here.start} - here.goals - {state}
+        if (
+            not isinstance(obstacles, Sequence)
+            or len(obstacles) != len(here.obstacles)
+            or not all(isinstance(cell, int) for cell in obstacles)
+            or len(free & set(obstacles)) != len(obstacles)
+        ):
             raise SettingError(
                 f"GridWorld.set_state: 'obstacles' must list {len(here.obstacles)} different cells "
                 f"of this {here.rows} x {here.columns} grid, without start, goal and the present "
@@ -254,8 +263,8 @@ def _check_combination(
         )
 
 
-def _drawn(size: Size | None, n_obstacles: int | None, layout_seed: int | None) -> Layout:
-    """The layout of a seed. With `redraw` it is only the trial that some layout has a path."""
+def _drawn(size: object, n_obstacles: object, layout_seed: object, *, tries: int) -> Layout:
+    """The layout of a seed. With `redraw` it is only the trial that layouts have paths."""
     rows, columns = _check_size(DEFAULT_SIZE if size is None else size)
     obstacles = check_count(
         "n_obstacles", DEFAULT_OBSTACLES if n_obstacles is None else n_obstacles, low=0
@@ -269,7 +278,7 @@ def _drawn(size: Size | None, n_obstacles: int | None, layout_seed: int | None) 
             f"n_obstacles must be at most {most} on {rows} x {columns} cells, so that a path can "
             f"be left; got {obstacles}."
         )
-    return random_layout(np.random.default_rng(seed), rows, columns, obstacles, TRIES_WHEN_MADE)
+    return random_layout(np.random.default_rng(seed), rows, columns, obstacles, tries)
 
 
 def _check_size(size: object) -> tuple[int, int]:

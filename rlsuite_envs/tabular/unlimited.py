@@ -27,7 +27,17 @@ from rlsuite_envs.tabular.solvers import (
 __all__ = ["evaluate_unlimited", "reachable_states", "solve_unlimited"]
 
 MAX_SWEEPS = 50_000
+"""Of value iteration, and two more for each state."""
+
 MAX_IMPROVEMENTS = 1_000
+"""Of policy iteration, which seldom needs more than twenty."""
+
+SETTLED = 4e-15
+"""Value iteration ends where a sweep changes the values by no more than this, relatively."""
+
+SHRINKING = 0.9
+"""Changes that shrink less than this in a window of sweeps would not settle in `MAX_SWEEPS`."""
+
 CONSERVING = 1e-9
 """Actions within this of the optimal value, relatively, are conserving: q(s, a) = v*(s)."""
 
@@ -131,15 +141,21 @@ def _policy_iteration(dynamics: Dynamics, gamma: float) -> tuple[Floats, Ints]:
 def _value_iteration(dynamics: Dynamics) -> Floats:
     """Value iteration from v = 0, the fixed point that is right for gains and for costs alike."""
     v = np.zeros(len(dynamics.reward))
-    change = np.inf
-    for _ in range(MAX_SWEEPS):
+    # News of the end travels through all states in one window; from then on changes must shrink.
+    window = len(v) + 500
+    change = before = np.inf
+    for sweep in range(1, MAX_SWEEPS + 2 * len(v)):
         updated = action_values(dynamics, v, 1.0).max(axis=-1)
         change, v = float(np.abs(updated - v).max()), updated
-        if change <= 1e-15 * max(1.0, float(np.abs(v).max())):
+        if change <= SETTLED * max(1.0, float(np.abs(v).max())):
             return v
+        if sweep % window == 0:
+            if change > SHRINKING * before:
+                break
+            before = change
     raise OracleError(
         "without a time limit and with gamma=1 this task has no finite optimum that could be "
-        f"found: after {MAX_SWEEPS:,} sweeps the values still change by {change:.3g} a sweep "
+        f"found: after {sweep:,} sweeps the values still change by {change:.3g} a sweep "
         "(rewards that can be collected for ever, or costs that no policy can end). Give a "
         "horizon, or gamma below 1."
     )

@@ -13,6 +13,7 @@ The algorithms are theirs, line for line. What this adapter adds around them:
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from os import PathLike
@@ -30,7 +31,12 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from registry.contracts import Callback
-from registry.errors import CheckpointError, SettingError, UnsupportedSpaceError
+from registry.errors import (
+    CheckpointError,
+    InvalidObservationError,
+    SettingError,
+    UnsupportedSpaceError,
+)
 from registry.seeding import Stream, check_seed, generator, integer_seed, sequence
 from rlsuite_agents.baselines.sb3_settings import (
     A2CConfig,
@@ -397,6 +403,10 @@ class _Rows(gym.Wrapper[Any, Any, Any, Any]):
         if isinstance(self.action_space, spaces.Discrete):
             action = int(action)
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if not math.isfinite(reward):
+            raise InvalidObservationError(
+                f"the environment returned the reward {reward!r} for the action {action!r}."
+            )
         return self._encoder.one(observation), float(reward), terminated, truncated, dict(info)
 
 

@@ -385,6 +385,23 @@ def test_environments_that_do_not_fit_num_envs_are_refused():
         PPO(other, SMALL_PPO, seed=0)
 
 
+def test_what_is_not_finite_is_refused():
+    class Broken(Fixed):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, float("nan"), *rest
+
+    with pytest.raises(InvalidObservationError, match="returned the reward nan for the action"):
+        A2C(Broken(spaces.Discrete(2)), SMALL_A2C, seed=0).learn(1)
+
+    class Fog(Fixed):
+        def _observe(self):
+            return np.array([np.nan], np.float32)
+
+    with pytest.raises(InvalidObservationError, match="holds NaN or infinity"):
+        A2C(Fog(spaces.Box(-1, 1, (1,))), SMALL_A2C, seed=0).learn(1)
+
+
 def test_a_time_limit_bootstraps():
     """Reward 1 for ever, episodes of 10 by a limit, γ = 0.9: V = 10, and 4.1 if limits ended."""
     env = Fixed(spaces.Discrete(1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -26,10 +27,15 @@ Event = CellStarted | CellProgress | CellFinished
 REFRESHES_PER_SECOND = 4.0
 
 
+Kind = tuple[str, str]
+"""Task and agent: cells of one kind differ in their seed, and take about the same time."""
+
+
 @dataclass
 class BenchState:
     """All that the display of a benchmark knows, gathered from the events."""
 
+    planned: Counter[Kind] = field(default_factory=Counter)
     clock: Callable[[], float] = time.monotonic
     total: int = 0
     done: int = 0
@@ -38,9 +44,9 @@ class BenchState:
     running: str = ""
     steps: int = 0
     budget: int = 0
-    fresh_seconds: float = 0.0
-    returns: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     started: float = 0.0
+    seconds: dict[Kind, list[float]] = field(default_factory=dict)
+    returns: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """Takes one event in."""
@@ -54,12 +60,14 @@ class BenchState:
             self._finish(event.record, event.reused)
 
     def _finish(self, record: RunRecord, reused: bool) -> None:
+        kind = (record.task, record.agent)
         self.done += 1
+        self.planned[kind] -= 1
         self.running, self.steps, self.budget = "", 0, 0
         if reused:
             self.reused += 1
         else:
-            self.fresh_seconds += self.clock() - self.started
+            self.seconds.setdefault(kind, []).append(self.clock() - self.started)
         if record.state == "failed":
             self.failed += 1
         elif record.mean_return is not None:
@@ -68,9 +76,19 @@ class BenchState:
 
     @property
     def seconds_left(self) -> float | None:
-        """The mean duration of the cells that were run so far, times the cells that remain."""
-        fresh = self.done - self.reused
-        return self.fresh_seconds / fresh * (self.total - self.done) if fresh else None
+        """An estimate from the cells that were run so far; None before the first one."""
+        if not self.seconds:
+            return None
+        remaining = {kind: count for kind, count in self.planned.items() if count > 0}
+        return sum(count * self._expected(kind) for kind, count in remaining.items())
+
+    def _expected(self, kind: Kind) -> float:
+        """The mean time of cells of this kind, else of this agent, else of all."""
+        same_agent = [
+            s for (_, agent), found in self.seconds.items() if agent == kind[1] for s in found
+        ]
+        every = [s for found in self.seconds.values() for s in found]
+        return fmean(self.seconds.get(kind) or same_agent or every)
 
     def best(self) -> list[tuple[str, str, float]]:
         """The best agent of each task so far, by the mean return over its finished seeds."""
@@ -124,8 +142,8 @@ class _Lines:
 class _Display:
     """Two bars (the suite, the running cell) over a table of the best agents so far."""
 
-    def __init__(self) -> None:
-        self.state = BenchState()
+    def __init__(self, planned: Iterable[Kind]) -> None:
+        self.state = BenchState(planned=Counter(planned))
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -162,12 +180,15 @@ class _Display:
 
 
 @contextmanager
-def bench_progress() -> Iterator[Callable[[Event], None]]:
-    """What `benchmark(progress=...)` is handed, drawn as the output allows."""
+def bench_progress(planned: Iterable[Kind]) -> Iterator[Callable[[Event], None]]:
+    """What `benchmark(progress=...)` is handed, drawn as the output allows.
+
+    `planned` names task and agent of every cell, for the estimate of the time left.
+    """
     if not on_terminal():
         yield _Lines()
         return
-    display = _Display()
+    display = _Display(planned)
     with Live(
         get_renderable=display.render,
         console=console(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -31,13 +32,16 @@ PIPE_WIDTH = 160
 def run_suite(name: str, *, store: Path | None, report: Path | None, seeds: int | None) -> int:
     """Runs a suite, prints its leaderboards and writes its report; returns the exit code."""
     suite = load_suite(name)
+    if seeds is not None:
+        grids = [replace(grid, seeds=tuple(range(seeds))) for grid in suite.grids]
+        suite = replace(suite, grids=tuple(grids))
     path = DEFAULT_PATH if store is None else store
     if report is not None:
         refuse_unwritable(report)
     typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
-        with bench_progress() as progress:
-            result = benchmark(suite, seeds=seeds, store=path, progress=progress)
+        with bench_progress((cell.task.id, cell.label) for cell in suite.cells()) as progress:
+            result = benchmark(suite, store=path, progress=progress)
     except KeyboardInterrupt:
         typer.echo(
             f"Interrupted. Finished cells are kept in {path}; the same command goes on from there.",

@@ -10,10 +10,13 @@ __all__ = ["interval_text", "number", "seconds_text", "short_task_names"]
 
 
 def number(value: float | None) -> str:
-    """Four significant figures as far as that takes at most four decimals; a dash for None."""
+    """Up to four significant figures, at most three decimals; a dash for None and NaN.
+
+    Sizes below 0.0005 read `1.20e-05`, and below 1e-9, where only rounding lives, 0.000.
+    """
     if value is None or math.isnan(value):
         return "–"
-    return _fixed(value, _decimals(abs(value)))
+    return _written(value, abs(value))
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -23,8 +26,8 @@ def interval_text(interval: Interval | None) -> str:
     low, high = interval.low, interval.high
     if low is None or high is None:
         return number(interval.estimate)
-    decimals = _decimals(max(abs(interval.estimate), abs(low), abs(high)))
-    estimate, lower, upper = (_fixed(v, decimals) for v in (interval.estimate, low, high))
+    size = max(abs(interval.estimate), abs(low), abs(high))
+    estimate, lower, upper = (_written(v, size) for v in (interval.estimate, low, high))
     return f"{estimate} [{lower}, {upper}]"
 
 
@@ -54,13 +57,10 @@ def _bare(task: str) -> str:
     return head if dash and version.isdigit() else name
 
 
-def _decimals(size: float) -> int:
-    for limit, decimals in ((10, 3), (100, 2), (10_000, 1)):
-        if size < limit:
-            return decimals
-    return 0
-
-
-def _fixed(value: float, decimals: int) -> str:
+def _written(value: float, size: float) -> str:
+    """The value with as many decimals as a number of this size gets."""
+    if 1e-9 < size < 0.0005:
+        return f"{value:.2e}"
+    decimals = next((d for limit, d in ((10, 3), (100, 2), (10_000, 1)) if size < limit), 0)
     text = f"{value:,.{decimals}f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text

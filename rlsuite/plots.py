@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 MAX_POINTS = 200
+_DASHED = 'stroke="currentColor" stroke-width="1.2" stroke-dasharray="3 4" opacity="0.7"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -127,7 +128,7 @@ def line_chart(
         x_label: below the axis.
         y_label: above the axis.
         references: drawn if that leaves room for the curves, else named at the edge.
-        height: of the plotting area, in units of a drawing that is 440 wide.
+        height: of the plotting area, in units of a drawing that is 400 wide.
 
     Returns:
         An `<svg>` element; all texts are escaped.
@@ -188,18 +189,19 @@ def strip_chart(
     ends = [v for r in rows if r.mean for v in (r.mean.low, r.mean.high) if v is not None]
     low, high, inside, outside = _domain(_tame(values, ends), references)
     x = _Scale(low, high, 12, WIDTH - 12)
-    top, step = 36.0, 42.0
+    # Names of references need two lines above the lanes.
+    top, step = (37.0 if references else 4.0), 46.0
     bottom = top + step * len(rows) + 2
     ticks = nice_ticks(low, high)
     largest = max(map(abs, ticks))
-    parts = [_x_tick(t, x, bottom, largest, top - 6) for t in ticks]
+    parts = [_x_tick(t, x, bottom, largest) for t in ticks]
     parts.append(text(WIDTH / 2, bottom + 36, x_label, "middle", "axis-title"))
-    parts += [_vertical(r, i, x, top, bottom) for i, r in enumerate(inside)]
+    parts += [_reference_name(r, i, x) for i, r in enumerate(inside)]
     for index, row in enumerate(rows):
-        parts.append(_strip(row, x, top + index * step))
+        parts.append(_strip(row, x, top + index * step, ticks, inside))
     if outside:
         words = "; ".join(f"{r.label} {minus(number(r.value))}" for r in outside)
-        parts.append(text(0, 14, f"off scale: {words}", css="reference"))
+        parts.append(text(0, 11, f"off scale: {words}", css="reference"))
     return svg(ident, title, description, bottom + 44, parts)
 
 
@@ -354,14 +356,18 @@ def _legend(series: Sequence[Series]) -> tuple[str, float]:
     return "".join(parts), 19.0 * (row + 1)
 
 
-def _strip(row: Dots, x: _Scale, top: float) -> str:
-    """Name and mean above; dots below, moved down where they would hide each other."""
+def _strip(
+    row: Dots, x: _Scale, top: float, ticks: Sequence[float], references: Sequence[Reference]
+) -> str:
+    """Name and mean above, a lane of dots below, moved apart where they would hide each other."""
     note = row.note or (minus(number(row.mean.estimate)) if row.mean else "")
     parts = [
-        f"<g>{tooltip(row.label)}{text(12, top + 11, short(row.label, 46))}</g>",
-        text(WIDTH - 12, top + 11, note, "end", "value"),
+        f"<g>{tooltip(row.label)}{text(0, top + 11, short(row.label, 46))}</g>",
+        text(WIDTH, top + 11, note, "end", "value"),
     ]
-    middle = top + 27
+    middle = top + 28
+    parts += [_upright(x(tick), middle, GRID) for tick in ticks]
+    parts += [_upright(x(reference.value), middle, _DASHED) for reference in references]
     if row.mean is not None:
         parts.append(_mean_bar(row, row.mean, x, middle))
     taken: list[float] = []
@@ -397,13 +403,9 @@ def _y_tick(value: float, y: _Scale, left: float, largest: float) -> str:
     return grid + text(left - 6, y(value) + 4, compact(value, largest), "end", "tick")
 
 
-def _x_tick(
-    value: float, x: _Scale, bottom: float, largest: float, top: float | None = None
-) -> str:
+def _x_tick(value: float, x: _Scale, bottom: float, largest: float) -> str:
     place = at(x(value))
-    upper = bottom if top is None else top
-    lower = bottom + 5 if top is None else bottom
-    line = f'<line x1="{place}" x2="{place}" y1="{at(upper)}" y2="{at(lower)}" {GRID}/>'
+    line = f'<line x1="{place}" x2="{place}" y1="{at(bottom)}" y2="{at(bottom + 5)}" {GRID}/>'
     return line + text(x(value), bottom + 18, compact(value, largest), "middle", "tick")
 
 
@@ -412,23 +414,23 @@ def _level(reference: Reference, index: int, y: _Scale, left: float) -> str:
     place = y(reference.value)
     words = f"{reference.label} {minus(number(reference.value))}"
     edge, anchor = (left + 6, "start") if index == 0 else (WIDTH - 6, "end")
-    line = (
-        f'<line x1="{at(left)}" x2="{WIDTH}" y1="{at(place)}" y2="{at(place)}" '
-        f'stroke="currentColor" stroke-width="1.2" stroke-dasharray="3 4" opacity="0.7"/>'
-    )
+    line = f'<line x1="{at(left)}" x2="{WIDTH}" y1="{at(place)}" y2="{at(place)}" {_DASHED}/>'
     return line + text(edge, place - 5, words, anchor, "reference")
 
 
-def _vertical(reference: Reference, index: int, x: _Scale, top: float, bottom: float) -> str:
-    place = x(reference.value)
+def _upright(place: float, middle: float, paint: str) -> str:
+    """A piece of a vertical line, as high as a lane of dots: names stay free of it."""
+    return (
+        f'<line x1="{at(place)}" x2="{at(place)}" y1="{at(middle - 12)}" y2="{at(middle + 12)}" '
+        f"{paint}/>"
+    )
+
+
+def _reference_name(reference: Reference, index: int, x: _Scale) -> str:
     words = f"{reference.label} {minus(number(reference.value))}"
     half = CHAR * len(words) / 2
-    centre = min(max(place, half), WIDTH - half)
-    line = (
-        f'<line x1="{at(place)}" x2="{at(place)}" y1="{at(top - 6)}" y2="{at(bottom)}" '
-        f'stroke="currentColor" stroke-width="1.2" stroke-dasharray="3 4" opacity="0.7"/>'
-    )
-    return line + text(centre, 26 - 13 * (index % 2), words, "middle", "reference")
+    centre = min(max(x(reference.value), half), WIDTH - half)
+    return text(centre, 26 - 15 * (index % 2), words, "middle", "reference")
 
 
 def _off_scale(

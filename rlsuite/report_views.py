@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def _board_columns(board: Leaderboard) -> list[tuple[str, str]]:
     """Headings as (name, kind)."""
     columns = [("#", "rank"), ("agent", "text")]
     if board.aggregate_tasks:
-        columns.append((main_heading(board), "main"))
+        columns += [(main_heading(board), "main"), ("", "drawing")]
     if len(board.tasks) == 1:
         columns += [(quantity_name(board, name), "number") for name in _side(board)]
     else:
@@ -98,7 +99,8 @@ def _board_row(board: Leaderboard, row: Row) -> list[Cell]:
     ]
     if board.aggregate_tasks:
         estimate = row.aggregate.estimate if row.aggregate else None
-        cells.append(Cell(main_text(row), estimate, "", _bar(board, row), "main"))
+        cells.append(Cell(main_text(row), estimate, kind="main"))
+        cells.append(Cell("", estimate, "", _bar(board, row), "drawing"))
     if len(board.tasks) == 1:
         cells += [_figure(row.cells[0], name) for name in _side(board)]
     else:
@@ -348,12 +350,18 @@ def failure_views(records: Sequence[RunRecord]) -> list[dict[str, str]]:
     return [
         {
             "name": f"{r.agent} on {r.task}, seed {r.seed}",
-            "reason": _last_line(r.error),
-            "log": r.error or "The run left no log.",
+            "reason": _last_line(_readable(r.error)),
+            "log": _readable(r.error) or "The run left no log.",
         }
         for r in records
         if r.state == "failed"
     ]
+
+
+def _readable(log: str) -> str:
+    """A log without terminal colours and without characters that HTML does not know."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", log)
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", plain)
 
 
 def _last_line(log: str) -> str:

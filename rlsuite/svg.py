@@ -22,7 +22,7 @@ __all__ = [
     "tooltip",
 ]
 
-WIDTH = 440
+WIDTH = 400
 _COLOURS = (
     "#0072b2",
     "#d55e00",

@@ -75,7 +75,7 @@ def _fill_in_results(fields):
         return
     if "regret" in fields:
         fields.setdefault("mean_return", optimal - fields["regret"])
-    fields.setdefault("mean_return", baseline + 0.9 * (optimal - baseline))
+    fields.setdefault("mean_return", baseline + fields.get("score", 0.9) * (optimal - baseline))
     fields.setdefault("regret", optimal - fields["mean_return"])
     fields.setdefault("score", (fields["mean_return"] - baseline) / (optimal - baseline))
 

@@ -161,7 +161,7 @@ def task_views(boards: Sequence[Leaderboard], records: Sequence[RunRecord]) -> l
                     "anchor": ident,
                     "facts": _facts(mine),
                     "charts": _charts(board, task, mine, ident),
-                    **_figures(board, index),
+                    **_figures(board, index, _constants(mine)),
                 }
             )
     return views
@@ -172,11 +172,25 @@ def _facts(records: Sequence[RunRecord]) -> str:
     first = records[0]
     parts = [METRICS.get(first.metric, f"scored by {first.metric}")]
     parts += [f"{r.label} {number(r.value)}" for r in _references(records)]
+    parts += [f"{k.replace('_', ' ')} {number(v)}" for k, v in _constants(records).items()]
     if not any(r.optimal_return is not None for r in records):
         parts.append("no answer key")
     if first.env_id != first.task:
         parts.append(f"environment {first.env_id}")
     return "; ".join(parts)
+
+
+def _constants(records: Sequence[RunRecord]) -> dict[str, float]:
+    """Metrics that are the same in all of several runs: they describe the task, not the agents."""
+    done = [record for record in records if record.state == "ok"]
+    if len(done) < 2:
+        return {}
+    found = {name: {record.metrics.get(name) for record in done} for name in done[0].metrics}
+    return {n: v for n, values in sorted(found.items()) if (v := _only(values)) is not None}
+
+
+def _only(values: set[float | None]) -> float | None:
+    return next(iter(values)) if len(values) == 1 else None
 
 
 def _references(records: Sequence[RunRecord]) -> list[Reference]:
@@ -266,11 +280,11 @@ def _describe(series: Sequence[Any], what: str) -> str:
     return f"The {what} over runs, with 95% bands (Student's t). At the end: {ends}."
 
 
-def _figures(board: Leaderboard, index: int) -> dict[str, Any]:
+def _figures(board: Leaderboard, index: int, constants: Mapping[str, float]) -> dict[str, Any]:
     """The table below the charts of a task."""
     rows = [(row, cell) for row in board.rows if (cell := row.cells[index]) is not None]
     names = quantities(board, index)
-    metrics = sorted({name for _, cell in rows for name in cell.metrics})
+    metrics = sorted({name for _, cell in rows for name in cell.metrics} - set(constants))
     headings = ["agent", *[quantity_name(board, name) for name in names], *metrics]
     body = [
         [

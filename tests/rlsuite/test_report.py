@@ -226,6 +226,17 @@ def test_strange_values_are_kept_readable(make_record):
     assert run["metrics"] == {"kl": 0.5, "count": 3, "bad": None}
 
 
+def test_a_metric_that_never_varies_describes_the_task(make_record):
+    records = [
+        make_record(GRID, "q", s, metrics={"best_stationary_return": 0.74, "kl": 0.1 + s})
+        for s in range(2)
+    ]
+    text = Page(render_report(records)).text
+    assert "best stationary return 0.740" in text
+    assert "best_stationary_return" not in text
+    assert "kl" in text
+
+
 def test_different_machines_are_named(make_record):
     records = [
         make_record(GRID, "q", 0, fingerprint={"cpu": "a", "python": "3.11"}),

@@ -133,7 +133,7 @@ def test_foreign_safetensors(tmp_path):
 
 
 def test_unreadable_header(tmp_path):
-    save_file({}, tmp_path / "a.ckpt", metadata={"rlsuite": "[1", "sha256": ""})
+    save_file({}, tmp_path / "a.ckpt", metadata={"rlsuite": "0 [1"})
     with pytest.raises(CheckpointError, match="its header is not readable"):
         read(tmp_path / "a.ckpt")
 
@@ -268,3 +268,8 @@ def test_damaged_generator_state():
     state = generator_state(np.random.default_rng(0))
     with pytest.raises(CheckpointError, match="state of a PCG64 generator is damaged"):
         restore_generator(np.random.default_rng(0), {**state, "state": {"state": 1}})
+
+
+def test_equal_agents_give_equal_bytes(tmp_path):
+    files = [write(tmp_path / f"{k}.ckpt").read_bytes() for k in range(8)]
+    assert len(set(files)) == 1

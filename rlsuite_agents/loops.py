@@ -36,10 +36,8 @@ class Session:
         """Starts an episode, the first one with the seed. Returns its info."""
         observation, info = self.tape.reset(self.env, self.seed)
         if not self.is_valid(observation):
-            raise InvalidObservationError(
-                f"reset returned the observation {observation!r:.120}, which is not finite or not "
-                f"in its space {self.env.observation_space}."
-            )
+            what = f"reset returned the observation {observation!r:.80}"
+            raise InvalidObservationError(f"{what}, which is not finite or not in its space.")
         self.over, self.seed, self.mask = False, None, self.read_mask(observation, info, False)
         return info
 
@@ -62,19 +60,11 @@ class Session:
 
 
 def learn_online(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
-    """Lets a `StepAgent` take exactly `total_timesteps` steps: act, step, observe.
+    """Lets a `StepAgent` take exactly `total_timesteps` further steps: act, step, observe.
 
     A running episode goes on from one call to the next, so that `learn(a); learn(b)` equals
-    `learn(a + b)`. Where the environment says that it is another instance than before
-    (`info["new_instance"]`), an agent that has `forget()` is asked to start over.
-
-    Args:
-        agent: offers `act`, `observe`, `rng`, `num_timesteps` and a `session`.
-        total_timesteps: further steps, at least 0.
-        callback: called with the agent after every step; False stops.
-
-    Returns:
-        The agent.
+    `learn(a + b)`. `callback(agent)` follows every step; False stops. An agent with `forget()` is
+    asked to start over where `info["new_instance"]` says that the task is another one than before.
 
     Raises:
         SettingError: `total_timesteps` is no whole number of at least 0.

@@ -44,8 +44,7 @@ class Random:
         on_cpu(device, "Random")
         self.n_actions = discrete_size(env.action_space, "Random's action space")
         self.env, self.config, self.num_timesteps = env, config, 0
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
 
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:

@@ -65,8 +65,7 @@ class LinUCB:
         n_inputs = box_size(env.observation_space, "LinUCB's observation space")
         self.n_features = n_inputs + config.intercept
         self.env, self.config, self.num_timesteps = env, config, 0
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
         self.forget()
 

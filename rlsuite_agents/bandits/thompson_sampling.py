@@ -57,8 +57,7 @@ class ThompsonSampling:
         on_cpu(device, "ThompsonSampling")
         self.n_arms = discrete_size(env.action_space, "ThompsonSampling's action space")
         self.env, self.config, self.num_timesteps = env, config, 0
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
         self.forget()
 

@@ -70,8 +70,7 @@ def uniform(n: int, mask: Any, rng: Any) -> int:
 def epsilon_greedy(q: Any, epsilon: float, mask: Any, rng: Any) -> int:
     """With probability ε any allowed action, else one of the largest value (S&B section 2.2).
 
-    Draws one uniform for the choice between the two, then one for the action where there is more
-    than one to choose from. One row: [A].
+    Draws one uniform to decide, then one for the action where several are left. One row: [A].
     """
     if rng.random() < epsilon:
         return uniform(len(q), mask, rng)

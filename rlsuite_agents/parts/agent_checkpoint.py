@@ -20,7 +20,7 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.env_state import capture, decode, encode, restore
 from rlsuite_agents.parts.spaces import Detached, space_from_json, space_to_json
 
-__all__ = ["load_agent_checkpoint", "own_index", "save_agent_checkpoint"]
+__all__ = ["load_agent_checkpoint", "save_agent_checkpoint"]
 
 
 def save_agent_checkpoint(
@@ -54,7 +54,7 @@ def save_agent_checkpoint(
         "observation_space": space_to_json(agent.env.observation_space),
         "action_space": space_to_json(agent.env.action_space),
         "session": running,
-        "own": dict(own or {}),
+        **(own or {}),
     }
     save_checkpoint(path, agent=agent.id, config=agent.config, arrays=arrays, state=state)
 
@@ -85,14 +85,6 @@ def load_agent_checkpoint(
     restore_generator(agent.prediction_rng, found.value("prediction_rng", dict))
     _restore_session(agent.session, found, env)
     return agent, found
-
-
-def own_index(found: Checkpoint, name: str, n: int) -> int | None:
-    """An index in [0, n), or None, from the agent's own state; raises `CheckpointError`."""
-    value = found.value("own", dict).get(name)
-    if value is None or (type(value) is int and 0 <= value < n):
-        return value
-    raise CheckpointError(f"{found.path}: {name!r} should be in [0, {n}), but is {value!r:.80}.")
 
 
 def _restore_session(session: Any, found: Checkpoint, env: gym.Env[Any, Any] | None) -> None:

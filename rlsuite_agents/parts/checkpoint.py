@@ -89,6 +89,13 @@ class Checkpoint:
             )
         return found
 
+    def index(self, name: str, n: int) -> int | None:
+        """An index in [0, n), or None, from the JSON state; raises `CheckpointError`."""
+        found = self.value(name, (int, type(None)))
+        if found is None or 0 <= found < n:
+            return found
+        raise CheckpointError(f"{self.path}: {name!r} should be in [0, {n}), but is {found}.")
+
 
 def save_checkpoint(
     path: str | PathLike[str],

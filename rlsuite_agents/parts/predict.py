@@ -19,9 +19,8 @@ def predict_actions(
 ) -> NDArray[np.int64] | np.int64:
     """Actions by inverse CDF from `agent.action_probabilities`; the likeliest if deterministic.
 
-    `observation`: one or a batch of B; the answer is an `np.int64`, or an int64 array [B]. `mask`:
-    [A] or [B, A], or None. `rngs`: one generator per row, each drawing one uniform, or None for
-    `agent.prediction_rng`.
+    For one observation an `np.int64`, for a batch an int64 array [B]. `mask`: [A] or [B, A].
+    `rngs`: one generator per row, each drawing one uniform; or `agent.prediction_rng` for all.
     """
     size = batch_size(agent.env.observation_space, observation)
     rows = as_batch(observation) if size is None else observation

@@ -14,13 +14,11 @@ def check_range(config: Any, name: str, interval: str) -> None:
     """Raises `SettingError` unless the setting is a finite number in an interval like (0, 1]."""
     value = getattr(config, name)
     low, high = (float(end) for end in interval[1:-1].split(","))
+    ends = {low: interval[0] == "[", high: interval[-1] == "]"}
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if number and low <= value <= high:
-        if (value > low or interval[0] == "[") and (value < high or interval[-1] == "]"):
-            return
-    raise SettingError(
-        f"{type(config).__name__}.{name} must be a number in {interval}, got {value!r}."
-    )
+    if not number or not (low < value < high or ends.get(value)):
+        what = f"{type(config).__name__}.{name} must be a number in {interval}"
+        raise SettingError(f"{what}, got {value!r}.")
 
 
 def check_flag(config: Any, name: str) -> None:

@@ -29,22 +29,18 @@ __all__ = [
     "space_from_json",
     "space_to_json",
     "table_rows",
+    "table_sizes",
 ]
 
 
 def discrete_size(space: spaces.Space[Any], what: str) -> int:
-    """N of a `Discrete` space that starts at 0; `what` names agent and role for the error.
+    """The size of a `Discrete` space from 0; raises `UnsupportedSpaceError` for any other.
 
-    Raises:
-        UnsupportedSpaceError: it is any other space.
+    `what` names agent and role for the error.
     """
-    if not isinstance(space, spaces.Discrete):
-        raise UnsupportedSpaceError(f"{what} must be Discrete, got {space}.")
-    if int(space.start) != 0:
-        raise UnsupportedSpaceError(
-            f"{what} must count from 0, got {space}; shift it with a Gymnasium wrapper."
-        )
-    return int(space.n)
+    if isinstance(space, spaces.Discrete) and space.start == 0:
+        return int(space.n)
+    raise UnsupportedSpaceError(f"{what} must be Discrete and count from 0, got {space}.")
 
 
 def box_size(space: spaces.Space[Any], what: str) -> int:
@@ -55,22 +51,19 @@ def box_size(space: spaces.Space[Any], what: str) -> int:
 
 
 def table_rows(table: Sequence[Any], observations: Any) -> list[Any]:
-    """The rows of a table for a batch of discrete observations [B].
+    """The rows of a table for observations [B]; raises `InvalidObservationError`."""
+    rows, n = np.asarray(observations), len(table)
+    if rows.ndim == 1 and rows.dtype.kind in "iu" and np.all((rows >= 0) & (rows < n)):
+        return [table[row] for row in rows]
+    what = f"a batch of observations is a list of whole numbers in [0, {n})"
+    raise InvalidObservationError(f"{what}, got {observations!r:.80}.")
 
-    Raises:
-        InvalidObservationError: one of them is no row of the table.
-    """
-    rows = np.asarray(observations)
-    if (
-        rows.dtype.kind not in "iu"
-        or rows.ndim != 1
-        or not np.all((rows >= 0) & (rows < len(table)))
-    ):
-        raise InvalidObservationError(
-            f"a batch of observations is a list of whole numbers in [0, {len(table)}), "
-            f"got {observations!r:.80}."
-        )
-    return [table[row] for row in rows]
+
+def table_sizes(env: gym.Env[Any, Any], device: str, agent: str) -> tuple[int, int]:
+    """(S, A); raises `UnsupportedSpaceError` unless `Discrete`, `SettingError` off the CPU."""
+    on_cpu(device, agent)
+    n_states = discrete_size(env.observation_space, f"{agent}'s observation space")
+    return n_states, discrete_size(env.action_space, f"{agent}'s action space")
 
 
 def on_cpu(device: str, agent: str) -> None:

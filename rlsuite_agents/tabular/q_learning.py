@@ -23,7 +23,7 @@ from rlsuite_agents.loops import Session, learn_online
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
 from rlsuite_agents.parts.predict import predict_actions
 from rlsuite_agents.parts.settings import check_range
-from rlsuite_agents.parts.spaces import discrete_size, on_cpu, table_rows
+from rlsuite_agents.parts.spaces import table_rows, table_sizes
 
 __all__ = ["QLearning", "QLearningConfig"]
 
@@ -54,12 +54,9 @@ class QLearning:
     def __init__(
         self, env: Any, config: QLearningConfig = DEFAULT, *, seed: int, device: str = "cpu"
     ) -> None:
-        on_cpu(device, "QLearning")
-        n_states = discrete_size(env.observation_space, "QLearning's observation space")
-        n_actions = discrete_size(env.action_space, "QLearning's action space")
+        n_states, n_actions = table_sizes(env, device, "QLearning")
         self.env, self.config, self.num_timesteps = env, config, 0
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
         self._q = [[0.0] * n_actions for _ in range(n_states)]  # rows of floats: fast one by one
 

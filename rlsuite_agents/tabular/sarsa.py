@@ -20,14 +20,10 @@ from registry.seeding import Stream, generator
 from rlsuite_agents.functional.exploration import epsilon_greedy, epsilon_greedy_probabilities
 from rlsuite_agents.functional.td import discount_of, sarsa_error_row
 from rlsuite_agents.loops import Session, learn_online
-from rlsuite_agents.parts.agent_checkpoint import (
-    load_agent_checkpoint,
-    own_index,
-    save_agent_checkpoint,
-)
+from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
 from rlsuite_agents.parts.predict import predict_actions
 from rlsuite_agents.parts.settings import check_range
-from rlsuite_agents.parts.spaces import discrete_size, on_cpu, table_rows
+from rlsuite_agents.parts.spaces import table_rows, table_sizes
 
 __all__ = ["Sarsa", "SarsaConfig"]
 
@@ -58,12 +54,9 @@ class Sarsa:
     def __init__(
         self, env: Any, config: SarsaConfig = DEFAULT, *, seed: int, device: str = "cpu"
     ) -> None:
-        on_cpu(device, "Sarsa")
-        n_states = discrete_size(env.observation_space, "Sarsa's observation space")
-        n_actions = discrete_size(env.action_space, "Sarsa's action space")
+        n_states, n_actions = table_sizes(env, device, "Sarsa")
         self.env, self.config, self.num_timesteps = env, config, 0
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
         self._q = [[0.0] * n_actions for _ in range(n_states)]  # rows of floats: fast one by one
         self._planned: int | None = None  # A', to be played next
@@ -124,5 +117,5 @@ class Sarsa:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
         agent._q = checkpoint.array("q", agent.q.shape).tolist()
-        agent._planned = own_index(checkpoint, "planned", len(agent._q[0]))
+        agent._planned = checkpoint.index("planned", len(agent._q[0]))
         return agent

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from registry.errors import StoreError
-from registry.plugins import GROUP, PluginFailure, PluginReport, plugin_report
+from registry.plugins import GROUP, SWITCH, PluginFailure, PluginReport, plugin_report
 from rlsuite.store import DEFAULT_PATH, Store
 
 __all__ = ["Check", "diagnose"]
@@ -132,6 +132,7 @@ def _check_built_ins(report: PluginReport) -> Iterator[Check]:
 
 
 def _check_plugins(report: PluginReport) -> Iterator[Check]:
+    yield from _check_switch(report)
     if report.left_out:
         yield Check(
             name="Plugins left out",
@@ -140,6 +141,23 @@ def _check_plugins(report: PluginReport) -> Iterator[Check]:
         )
     for failure in report.failures:
         yield _failed_plugin(failure)
+
+
+def _check_switch(report: PluginReport) -> Iterator[Check]:
+    """A misspelt name in RLSUITE_PLUGINS would leave a plugin out without a word."""
+    switch = os.environ.get(SWITCH, "").strip()
+    names = {name.strip() for name in switch.split(",") if name.strip()}
+    found = {*report.left_out, "off", "OFF", "Off"}
+    found |= {name for p in report.loaded for name in (p.name, p.provenance.distribution)}
+    found |= {name for p in report.failures for name in (p.name, p.provenance.distribution)}
+    unknown = sorted(names - found)
+    if unknown:
+        yield Check(
+            name="Plugin switch",
+            status="broken",
+            found=f"{SWITCH} names {', '.join(unknown)}, but no such plugin is installed",
+            remedy=f"Correct {SWITCH}: it takes names of plugins or of their distributions.",
+        )
 
 
 def _failed_plugin(failure: PluginFailure) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from registry.seeding import check_seed
 from registry.specs import AgentSpec, TaskSpec, load_entry_point
 
 __all__ = ["build_agent", "make_agent", "make_config", "make_environment", "train_env"]
+
+MADE_BY_GYMNASIUM = ("max_episode_steps", "render_mode", "disable_env_checker")
+"""Keywords that `gymnasium.make` itself takes, whatever the environment."""
 
 
 def make_agent(
@@ -102,9 +106,11 @@ def make_environment(task: str | TaskSpec) -> gym.Env[Any, Any]:
 
     Raises:
         UnknownIdError: Gymnasium knows no environment of this id.
+        SettingError: the environment takes no such keyword.
     """
     spec = registry.task_spec(task) if isinstance(task, str) else task
     check_environment_id(spec.env_id)
+    check_keywords(spec.env_id, spec.env_kwargs)
     env = gym.make(spec.env_id, **spec.env_kwargs)
     for entry_point, keywords in spec.wrappers:
         env = load_entry_point(entry_point)(env, **keywords)
@@ -123,6 +129,34 @@ def check_environment_id(env_id: str) -> None:
         gym.spec(env_id)
     except gym.error.Error as error:
         raise registry.unknown("env", env_id, also=tuple(gym.registry)) from error
+
+
+def check_keywords(env_id: str, keywords: Mapping[str, Any]) -> None:
+    """Raises `SettingError` where the environment's class takes no keyword of this name.
+
+    `module:id` is left to `gymnasium.make`, and so is a class that takes any keyword.
+    """
+    if not keywords or ":" in env_id:
+        return
+    known = accepted_keywords(env_id)
+    if known is None:
+        return
+    for name in keywords:
+        if name not in (*known, *MADE_BY_GYMNASIUM):
+            hint = did_you_mean(name, known) or f" Its keywords: {', '.join(known) or 'none'}."
+            raise SettingError(f"{env_id!r} has no keyword {name!r}.{hint}")
+
+
+def accepted_keywords(env_id: str) -> list[str] | None:
+    """The keywords that an environment's class takes; None if it takes any."""
+    entry_point = gym.spec(env_id).entry_point
+    factory = load_entry_point(entry_point) if isinstance(entry_point, str) else entry_point
+    if factory is None:
+        return None
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
 
 
 def train_env(spec: AgentSpec, config: Any, make: Callable[[int], gym.Env[Any, Any]]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -16,9 +15,9 @@ import gymnasium as gym
 import numpy as np
 
 from registry.catalogue import registry
-from registry.errors import CheckpointError, RlsuiteError, SettingError, did_you_mean
+from registry.errors import CheckpointError, RlsuiteError, SettingError
 from registry.seeding import Stream, integer_seed
-from registry.specs import TaskSpec, load_entry_point
+from registry.specs import TaskSpec
 from rlsuite.cells import GLOBAL_STREAMS
 from rlsuite.diagnosis import write_failure
 from rlsuite.evaluation import Evaluation, Evaluator
@@ -26,6 +25,7 @@ from rlsuite.isolation import global_streams, one_thread
 from rlsuite.making import (
     build_agent,
     check_environment_id,
+    check_keywords,
     make_config,
     make_environment,
     train_env,
@@ -42,9 +42,6 @@ __all__ = [
     "train_agent",
 ]
 
-MADE_BY_GYMNASIUM = ("max_episode_steps", "render_mode", "disable_env_checker")
-"""Keywords that `gymnasium.make` itself takes, whatever the environment."""
-
 
 def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
     """The task of an id, with further keywords for its environment.
@@ -58,11 +55,7 @@ def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
     check_environment_id(task.env_id)
     if not keywords:
         return task
-    known = accepted_keywords(task.env_id)
-    for name in keywords:
-        if known is not None and name not in known:
-            hint = did_you_mean(name, known) or f" Its keywords: {', '.join(known) or 'none'}."
-            raise SettingError(f"{identifier!r} has no keyword {name!r}.{hint}")
+    check_keywords(task.env_id, keywords)
     task = dataclasses.replace(task, env_kwargs={**task.env_kwargs, **keywords})
     try:
         make_environment(task).close()
@@ -78,18 +71,6 @@ def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
 
 def _assignments(keywords: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in keywords.items())
-
-
-def accepted_keywords(env_id: str) -> list[str] | None:
-    """The keywords that an environment's class takes; None if it takes any."""
-    entry_point = gym.spec(env_id).entry_point
-    factory = load_entry_point(entry_point) if isinstance(entry_point, str) else entry_point
-    if factory is None:
-        return None
-    parameters = inspect.signature(factory).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.name != "self"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,7 @@ from typing import Any
 from registry.catalogue import registry
 from registry.errors import RlsuiteError, SuiteError, did_you_mean
 from registry.specs import TaskSpec
-from rlsuite.making import check_environment_id, make_config
+from rlsuite.making import check_environment_id, check_keywords, make_config
 
 __all__ = ["AgentChoice", "Cell", "Grid", "Suite", "load_suite"]
 
@@ -313,6 +313,7 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
 
 def _check_task(task: TaskSpec) -> None:
     check_environment_id(task.env_id)
+    check_keywords(task.env_id, task.env_kwargs)
     if task.metric == "value_error":
         raise SuiteError(
             f"the task {task.id!r} is scored by the error of predicted values, which the benchmark "

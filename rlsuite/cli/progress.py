@@ -17,6 +17,9 @@ __all__ = ["training_progress"]
 
 REFRESHES_PER_SECOND = 4.0
 LINES = 10
+STEPS_BETWEEN = 64
+"""A bar is not moved at every step: that would cost as much as a step of a table."""
+
 OnStep = Callable[[int, int], "bool | None"]
 
 
@@ -78,7 +81,15 @@ def _shown(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     with bars:
         task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        shown = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown
+            if done - shown >= STEPS_BETWEEN or done >= total:
+                shown = done
+                bars.update(task, completed=done, total=total)
+
+        yield show
 
 
 def _lines(title: str) -> Callable[[int, int], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,17 @@ def test_it_is_made_and_trained(place):
 
 def test_it_is_benchmarked_with_its_provenance_in_the_key(place):
     place.python("-W", "error", "-c", BENCHMARK)
+
+
+def test_its_readme_speaks_the_truth(place):
+    text = (SOURCE / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^rlsuite train (.*)$", text, flags=re.MULTILINE)
+    shown = place.python("-m", "rlsuite.cli.main", "train", *command.split(), "--steps", "2000")
+    assert "racetrack/SmallTrack-v0: exact" in shown.stdout
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    (promised,) = re.findall(r"# (-[0-9.]+):", block)
+    printed = place.python("-c", block).stdout
+    assert round(float(printed), 2) == float(promised)
 
 
 def test_its_own_tests_pass(place):

@@ -66,6 +66,14 @@ def test_built_ins_that_did_not_register(monkeypatch, tmp_path):
     assert "agents, environments, suites did not register" in check.found
 
 
+@pytest.mark.parametrize(("switch", "unknown"), [("off", 0), ("agents, rlsuite", 0), ("agenst", 1)])
+def test_a_misspelt_name_in_the_switch_is_found(monkeypatch, tmp_path, switch, unknown):
+    monkeypatch.setenv("RLSUITE_PLUGINS", switch)
+    found = [check for check in diagnose(tmp_path) if check.name == "Plugin switch"]
+    assert len(found) == unknown
+    assert all("RLSUITE_PLUGINS names agenst" in check.found for check in found)
+
+
 def test_a_torch_that_cannot_be_imported(monkeypatch, tmp_path):
     def refuse(name: str) -> None:
         raise OSError("libcudart.so.12:\n cannot open shared object file")

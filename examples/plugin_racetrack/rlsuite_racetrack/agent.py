@@ -129,6 +129,6 @@ class MonteCarlo:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
         agent.q = checkpoint.array("q", agent.q.shape)
-        steps = checkpoint.value("own", dict)["trajectory"]
+        steps = checkpoint.value("trajectory", list)
         agent.trajectory = [(int(s), int(a), float(r)) for s, a, r in steps]
         return agent

@@ -1,0 +1,67 @@
+"""Reading results back without running anything."""
+
+from __future__ import annotations
+
+import pytest
+
+import rlsuite
+from registry.errors import StoreError, UnknownIdError
+from rlsuite.store import Store
+from rlsuite.stored import stored
+
+SUITE = """
+name = "two"
+title = "Two seeds"
+[[grid]]
+tasks = ["rlsuite/GridWorld-v0"]
+seeds = 2
+total_timesteps = 50
+[grid.agents]
+q = "rlsuite/QLearning-v0"
+"""
+
+
+@pytest.fixture
+def suite(tmp_path) -> str:
+    path = tmp_path / "two.toml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+def test_a_suite_gives_its_own_cells_and_says_what_is_missing(suite, tmp_path):
+    store = tmp_path / "s.sqlite"
+    ran = rlsuite.benchmark(suite, seeds=1, store=store)
+    rlsuite.benchmark(
+        agents=["rlsuite/Random-v0"],
+        tasks=["CartPole-v1"],
+        seeds=1,
+        total_timesteps=20,
+        store=store,
+    )
+    found = stored(suite, store)
+    assert [r.key.digest for r in found.records] == [r.key.digest for r in ran.records]
+    assert (found.title, found.suite, found.missing, found.path) == ("Two seeds", "two", 1, store)
+    everything = stored(str(store))
+    assert len(everything.records) == 2
+    assert (everything.suite, everything.missing) == ("", 0)
+
+
+def test_the_label_of_the_suite_is_shown(suite, tmp_path):
+    store = tmp_path / "s.sqlite"
+    rlsuite.benchmark(suite, store=store)
+    other = tmp_path / "renamed.toml"
+    other.write_text(SUITE.replace('q = "rl', 'mine = "rl'))
+    assert {record.agent for record in stored(str(other), store).records} == {"mine"}
+
+
+def test_nothing_there_is_a_sentence(suite, tmp_path):
+    empty = tmp_path / "empty.sqlite"
+    Store(empty).close()
+    with pytest.raises(StoreError, match="holds no cell of the suite 'two' as it is now: run it"):
+        stored(suite, empty)
+    with pytest.raises(StoreError, match="is empty: run a suite first"):
+        stored(str(empty))
+    with pytest.raises(StoreError, match="there is no store"):
+        stored(str(tmp_path / "none.sqlite"))
+    with pytest.raises(UnknownIdError, match="there is no suite 'nothing'"):
+        stored("nothing")

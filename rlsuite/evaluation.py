@@ -305,7 +305,7 @@ class Evaluator:
             invariant=invariant,
             seed=seed,
             metrics={"mean_length": float(np.mean([record.length for record in records]))},
-            notes=tuple(note for note in notes if note),
+            notes=tuple(note for note in [*notes, _spread_note(records)] if note),
         )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def global_streams(seed: int | None = None) -> Iterator[None]:
 def seed_global_streams(seed: int) -> None:
     """Seeds the global generators. Only inside `global_streams`, which puts them back."""
     random.seed(seed)
-    key = np.random.SeedSequence(seed).generate_state(624)
+    key: Any = np.random.SeedSequence(seed).generate_state(624)
     np.random.set_state(("MT19937", key, 624, 0, 0.0))  # noqa: NPY002 - strangers draw from it
     torch = sys.modules.get("torch")
     if torch is not None:

@@ -56,7 +56,7 @@ def pack(record: RunRecord) -> tuple[str, Blobs]:
     if record.training is not None:
         for name, dtype in TRAINING_TYPES.items():
             blobs[f"training.{name}"] = _packed(getattr(record.training, name).astype(dtype))
-    return json.dumps(_encoded(plain), sort_keys=True, allow_nan=False), blobs
+    return json.dumps(_encoded(plain), allow_nan=False), blobs
 
 
 def unpack(text: str, blobs: Blobs) -> RunRecord:

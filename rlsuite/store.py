@@ -197,7 +197,7 @@ class Store:
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         # Nobody can be writing where the folder cannot be written, and SQLite wants to be told.
         journal = self.path.with_name(f"{self.path.name}-wal")
-        if not os.access(self.path.parent, os.W_OK) and not journal.exists():
+        if not _writable(self.path.parent) and not journal.exists():
             uri += "&immutable=1"
         return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
@@ -346,6 +346,11 @@ class Store:
         if name.startswith("SQLITE_CORRUPT"):
             return f"{start}it is damaged ({error}). {_RESCUE}"
         return f"{start}{error} ({name or type(error).__name__})."
+
+
+def _writable(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK, effective_ids=effective)
 
 
 _RESCUE = "Move it away, or name another file; nothing in it was changed."

@@ -1,0 +1,136 @@
+"""make_agent: ids, settings and spaces, each refusal with a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+import pytest
+from gymnasium.vector import SyncVectorEnv
+
+import rlsuite
+from registry.catalogue import registry
+from registry.errors import PluginError, SettingError, UnknownIdError, UnsupportedSpaceError
+from registry.specs import AgentSpec, Spaces
+from rlsuite.making import build_agent, make_config, make_environment, train_env
+
+HERE = "tests_making:Agent"  # never loaded: specs hold strings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlainConfig:
+    step_size: float = 0.5
+    num_envs: int = 1
+    layers: tuple[int, ...] = ()
+
+
+class Plain:
+    config_type = PlainConfig
+
+    def __init__(self, env, config, *, seed, device):
+        self.env, self.config, self.seed, self.device = env, config, seed, device
+
+
+def spec(**meta):
+    return AgentSpec(id="here/Plain-v0", entry_point=HERE, **meta)
+
+
+def test_an_agent_is_made_from_ids():
+    agent = rlsuite.make_agent("rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", step_size=0.25)
+    assert agent.config.step_size == 0.25
+    assert agent.env.spec.id == "rlsuite/GridWorld-v0"
+
+
+def test_an_agent_is_made_for_an_environment():
+    with gym.make("rlsuite/GridWorld-v0") as env:
+        agent = rlsuite.make_agent("rlsuite/QLearning-v0", env, seed=3)
+        assert agent.env is env
+
+
+def test_settings_go_over_those_of_the_id_and_lists_become_tuples():
+    config = make_config(spec(settings={"step_size": 0.1, "num_envs": 2}), Plain, {"num_envs": 3})
+    assert (config.step_size, config.num_envs) == (0.1, 3)
+    assert make_config(spec(), Plain, {"layers": [8, 8]}).layers == (8, 8)
+
+
+def test_an_unknown_setting_names_the_nearest_one():
+    with pytest.raises(SettingError, match=r"no setting 'stepsize'. Did you mean 'step_size'"):
+        rlsuite.make_agent("rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", stepsize=0.1)
+
+
+def test_an_unknown_setting_far_from_all_lists_them():
+    with pytest.raises(SettingError, match=r"Its settings: step_size, num_envs, layers"):
+        make_config(spec(), Plain, {"zzz": 1})
+
+
+def test_a_class_without_settings_is_a_malformed_plugin():
+    with pytest.raises(PluginError, match=r"config_type"):
+        make_config(spec(), object, {})
+
+
+def test_an_unknown_agent_names_the_nearest_one():
+    with pytest.raises(UnknownIdError, match=r"Did you mean 'rlsuite/QLearning-v0'"):
+        rlsuite.make_agent("rlsuite/QLerning-v0", "rlsuite/GridWorld-v0")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("rlsuite/GridWrld-v0", "rlsuite/GridWorld-v0"), ("CartPol-v1", "CartPole-v1")],
+)
+def test_an_unknown_environment_names_the_nearest_one(wrong, near):
+    with pytest.raises(UnknownIdError, match=f"no environment '{wrong}'. Did you mean '{near}'"):
+        make_environment(wrong)
+
+
+def test_module_ids_are_left_to_gymnasium():
+    with make_environment("rlsuite:rlsuite/GridWorld-v0") as env:
+        assert env.spec.id == "rlsuite/GridWorld-v0"
+
+
+def test_a_seed_is_a_whole_number():
+    with pytest.raises(SettingError, match=r"seed is a whole number"):
+        rlsuite.make_agent("rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", seed=-1)
+
+
+def test_spaces_are_checked():
+    with pytest.raises(UnsupportedSpaceError, match=r"handles Discrete observations.*CartPole-v1"):
+        rlsuite.make_agent("rlsuite/QLearning-v0", "CartPole-v1")
+    with pytest.raises(UnsupportedSpaceError, match=r"handles Discrete actions"):
+        rlsuite.make_agent("rlsuite/Random-v0", "Pendulum-v1")
+
+
+def test_a_planner_needs_a_model():
+    planner = spec(requires={"model"}, spaces=Spaces(action=("any",)))
+    with gym.make("CartPole-v1") as env, pytest.raises(UnsupportedSpaceError, match=r"no `model`"):
+        build_agent(planner, Plain, PlainConfig(), env, seed=0, device="cpu")
+    with gym.make("rlsuite/GridWorld-v0") as env:
+        assert build_agent(planner, Plain, PlainConfig(), env, seed=0, device="cpu").env is env
+
+
+def test_a_vectorized_agent_is_given_so_many_environments():
+    many = spec(vectorized=True)
+    config = PlainConfig(num_envs=3)
+    made = []
+
+    def make(k):
+        made.append(k)
+        return gym.make("CartPole-v1")
+
+    env = train_env(many, config, make)
+    assert isinstance(env, SyncVectorEnv)
+    assert env.num_envs == 3
+    assert made == [0, 1, 2]
+    assert build_agent(many, Plain, config, env, seed=0, device="cpu").env is env
+    with pytest.raises(SettingError, match=r"num_envs=1 learns in 1 environments, got 3"):
+        build_agent(many, Plain, PlainConfig(), env, seed=0, device="cpu")
+    with pytest.raises(UnsupportedSpaceError, match=r"one environment at a time"):
+        build_agent(spec(), Plain, config, env, seed=0, device="cpu")
+    env.close()
+
+
+def test_every_registered_agent_can_be_made():
+    for entry in registry.entries("agent"):
+        env = "rlsuite/ContextualBandit-v0" if "LinUCB" in entry.id else "rlsuite/GridWorld-v0"
+        if entry.id == "rlsuite/ThompsonSampling-v0":
+            env = "rlsuite/BernoulliBandit-v0"
+        assert callable(rlsuite.make_agent(entry.id, env).predict)

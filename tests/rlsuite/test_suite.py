@@ -1,0 +1,230 @@
+"""Suites in Python and TOML, and the sentence for each way to write one wrongly."""
+
+from __future__ import annotations
+
+import pytest
+
+import rlsuite
+from registry.catalogue import registry
+from registry.errors import SettingError, SuiteError, UnknownIdError
+from registry.specs import TaskSpec
+from rlsuite.suite import AgentChoice, Grid, Suite, choices, load_suite
+
+GOOD = """
+name = "mine"
+title = "My suite"
+
+[[task]]
+id = "slippery"
+env_id = "rlsuite/GridWorld-v0"
+env_kwargs = { slip = 0.1 }
+total_timesteps = 70
+
+[[grid]]
+tasks = ["rlsuite/GridWorld-v0", "slippery"]
+seeds = [3, 1]
+total_timesteps = 500
+eval_points = 2
+eval_episodes = 4
+final_episodes = 6
+deterministic = false
+
+[grid.agents]
+q = "rlsuite/QLearning-v0"
+slow = { id = "rlsuite/QLearning-v0", step_size = 0.1 }
+
+[[grid]]
+tasks = ["slippery"]
+agents = ["rlsuite/Random-v0"]
+seeds = 1
+"""
+
+
+class Mine:
+    def __init__(self, env, seed):
+        pass
+
+    def predict(self, observation):
+        return 0, None
+
+
+def toml(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return Suite.from_toml(path)
+
+
+def grid(**changes):
+    keywords = {"tasks": ("CartPole-v1",), "agents": choices(["rlsuite/Random-v0"]), **changes}
+    return Grid(**keywords)
+
+
+def test_a_file_becomes_cells(tmp_path):
+    suite = toml(tmp_path, GOOD)
+    assert (suite.name, suite.title) == ("mine", "My suite")
+    suite.check()
+    cells = list(suite.cells())
+    assert len(cells) == 2 * 2 * 2 + 1
+    assert [(c.task.id, c.label, c.seed) for c in cells[:3]] == [
+        ("rlsuite/GridWorld-v0", "q", 3),
+        ("rlsuite/GridWorld-v0", "q", 1),
+        ("rlsuite/GridWorld-v0", "slow", 3),
+    ]
+    first, last = cells[0], cells[-1]
+    assert (first.total_timesteps, first.eval_points, first.eval_episodes) == (500, 2, 4)
+    assert (first.final_episodes, first.deterministic) == (6, False)
+    assert (last.total_timesteps, last.final_episodes, last.deterministic) == (70, 20, True)
+    assert last.task.env_kwargs == {"slip": 0.1}
+    assert cells[2].choice.settings == {"step_size": 0.1}
+
+
+def test_a_cell_is_run_once_though_two_grids_name_it():
+    suite = Suite("twice", (grid(), grid(seeds=(4, 5))))
+    assert [cell.seed for cell in suite.cells()] == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_name_of_a_file_is_the_default_name(tmp_path):
+    text = '[[grid]]\ntasks = ["CartPole-v1"]\nagents = ["rlsuite/Random-v0"]'
+    assert toml(tmp_path, text).name == "mine"
+
+
+def test_a_suite_is_found_by_name_id_and_path(tmp_path):
+    assert load_suite("quick") == load_suite("rlsuite/quick-v0")
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load_suite(path).name == "mine"
+    with pytest.raises(UnknownIdError, match=r"no suite 'quik'. Did you mean 'rlsuite/quick-v0'"):
+        load_suite("quik")
+    with pytest.raises(SuiteError, match=r"there is no suite file 'quik.toml'"):
+        load_suite("quik.toml")
+
+
+def test_the_quick_suite_holds_what_it_promises():
+    suite = load_suite("quick")
+    suite.check()
+    cells = list(suite.cells())
+    by_task = {}
+    for cell in cells:
+        by_task.setdefault(cell.task.id, []).append(cell)
+    assert {"FrozenLake-v1", "CartPole-v1", "rlsuite/TokenGeneration-v0"} <= set(by_task)
+    for task, ours in by_task.items():
+        for label in {cell.label for cell in ours}:
+            seeds = {cell.seed for cell in ours if cell.label == label}
+            assert len(seeds) >= (3 if task == "CartPole-v1" else 5)
+    budgets = {(c.task.id, c.choice.id): c.total_timesteps for c in cells}
+    assert budgets["CartPole-v1", "sb3/PPO-v0"] == budgets["CartPole-v1", "sb3/A2C-v0"] == 30_000
+    assert budgets["CartPole-v1", "sb3/DQN-v0"] == 10_000
+    assert budgets["FrozenLake-v1", "rlsuite/QLearning-v0"] == 20_000
+    assert budgets["rlsuite/TokenGeneration-v0", "rlsuite/Reinforce-v0"] == 50_000
+    providers = {entry.id.partition("/")[0] for entry in registry.entries("agent")}
+    assert {cell.choice.id.partition("/")[0] for cell in cells} <= providers
+
+
+def test_agents_of_every_spelling():
+    found = choices(
+        {"a": "x/A-v0", "b": ("x/B-v0", {"k": 1}), "c": Mine, "d": AgentChoice("x/D-v0")}
+    )
+    assert [choice.id for choice in found.values()] == ["x/A-v0", "x/B-v0", "Mine", "x/D-v0"]
+    assert found["b"].settings == {"k": 1}
+    assert list(choices(["x/A-v0"])) == ["x/A-v0"]
+
+
+@pytest.mark.parametrize(
+    ("agents", "match"),
+    [
+        ({"a": Mine(None, 0)}, "agent 'a' is a built Mine; pass the class itself"),
+        ({"a": 3}, "got a built int"),
+        ({"a": ("x/A-v0", 1)}, r"must be a pair \(id, settings\)"),
+        ({"a": {"step_size": 1}}, "agent 'a' needs an id beside its settings"),
+        ({"a": ("x/A-v0", {"k": object()})}, "numbers, strings"),
+        ([Mine], "a list of agents holds ids"),
+        ("x/A-v0", "a list of ids or a table of labels"),
+    ],
+)
+def test_what_is_no_agent(agents, match):
+    with pytest.raises(SuiteError, match=match):
+        choices(agents)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"tasks": ()}, "a grid is empty: it has no tasks"),
+        ({"agents": {}}, "a grid is empty: it has no agents"),
+        ({"seeds": ()}, "seeds must be a count"),
+        ({"seeds": 0}, "seeds must be a count"),
+        ({"seeds": True}, "seeds must be a count"),
+        ({"seeds": (1, 1)}, "different whole numbers"),
+        ({"seeds": (-1,)}, "at least 0"),
+        ({"total_timesteps": -5}, "total_timesteps must be a whole number of at least 0, got -5"),
+        ({"total_timesteps": 1.5}, "total_timesteps must be a whole number"),
+        ({"eval_points": -1}, "eval_points must be"),
+        ({"eval_episodes": 0}, "eval_episodes must be a whole number of at least 1"),
+        ({"final_episodes": 0}, "final_episodes must be"),
+        ({"deterministic": "no"}, "deterministic must be true or false"),
+    ],
+)
+def test_a_grid_is_checked(changes, match):
+    with pytest.raises(SuiteError, match=match):
+        grid(**changes)
+
+
+def test_a_suite_without_a_grid():
+    with pytest.raises(SuiteError, match=r"'none' is empty: it has no grid"):
+        Suite("none", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("grids = []", r"mine.toml: a suite has no key 'grids'. Did you mean 'grid'"),
+        ("grid = 3", r"'grid' must be written as \[\[grid\]\]"),
+        ("name = 3\n[[grid]]\ntasks=['a']\nagents=['b']", "name must be a string"),
+        ("[[grid]]\ntask = ['a']", "a grid has no key 'task'. Did you mean 'tasks'"),
+        ("[[grid]]\ntasks = 'a'", "tasks must be a list of ids"),
+        ("[[grid]]\nseedz = 1\ntasks=['a']", "Did you mean 'seeds'"),
+        ("[[task]]\nenv_id = 'a'", r"a \[\[task\]\] needs an id"),
+        ("[[task]]\nid = 'a'\nenvid = 'a'", "a task has no key 'envid'. Did you mean 'env_id'"),
+        ("[[task]]\nid = 'a'\nmetric = 'luck'", "metric must be one of"),
+        ("what is this", "is not TOML"),
+    ],
+)
+def test_a_file_is_checked(tmp_path, text, match):
+    with pytest.raises(SuiteError, match=match):
+        toml(tmp_path, text)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SuiteError, match=r"is not TOML"):
+        Suite.from_toml(tmp_path / "bytes.toml")
+    with pytest.raises(SuiteError, match=r"cannot be read"):
+        Suite.from_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("suite", "error", "match"),
+    [
+        (grid(tasks=("CartPol-v1",)), UnknownIdError, "no environment 'CartPol-v1'"),
+        (grid(agents=choices(["rlsuite/Randm-v0"])), UnknownIdError, "Did you mean 'rlsuite/Rand"),
+        (
+            grid(agents=choices({"q": ("rlsuite/QLearning-v0", {"alpha": 1})})),
+            SettingError,
+            "no setting 'alpha'",
+        ),
+        (
+            grid(agents=choices({"q": ("rlsuite/QLearning-v0", {"step_size": 5})})),
+            SettingError,
+            "step_size",
+        ),
+        (
+            grid(tasks=(TaskSpec(id="v", env_id="CartPole-v1", metric="value_error"),)),
+            SuiteError,
+            "error of predicted values",
+        ),
+    ],
+)
+def test_everything_is_checked_before_anything_is_run(suite, error, match, tmp_path):
+    with pytest.raises(error, match=match):
+        rlsuite.benchmark(Suite("s", (suite,)), store=tmp_path / "s.sqlite")
+    assert not (tmp_path / "s.sqlite").exists()

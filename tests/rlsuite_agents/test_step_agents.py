@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import rlsuite  # noqa: F401  (registers the environments)
 from registry.contracts import ProbabilisticPolicy, Transition
 from registry.errors import (
     CheckpointError,
@@ -103,6 +104,26 @@ def test_resuming_in_an_environment_nobody_here_wrote(cls, tmp_path):
     agent.save(tmp_path / "a.ckpt")
     other = cls.load(tmp_path / "a.ckpt", env=gym.make("FrozenLake-v1"))
     assert snapshot(agent.learn(500)) == snapshot(other.learn(500))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (QLearning, "rlsuite/GridWorld-v0"),
+        (Sarsa, "rlsuite/CliffWalk-v0"),
+        (EpsilonGreedy, "rlsuite/BernoulliBandit-v0"),
+        (UCB1, "rlsuite/BernoulliBandit-v0"),
+        (ThompsonSampling, "rlsuite/BernoulliBandit-v0"),
+        (LinUCB, "rlsuite/ContextualBandit-v0"),
+        (Random, "rlsuite/TokenGeneration-v0"),
+    ],
+)
+def test_resuming_in_our_environments(cls, name, tmp_path):
+    agent = trained(cls, gym.make(name), 707)
+    agent.save(tmp_path / "a.ckpt")
+    other = cls.load(tmp_path / "a.ckpt", env=gym.make(name))
+    assert snapshot(agent.learn(700)) == snapshot(other.learn(700))
+    assert snapshot(trained(cls, gym.make(name), 1407)) == snapshot(agent)
 
 
 def test_random_resumes_in_cart_pole(tmp_path):

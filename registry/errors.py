@@ -9,9 +9,9 @@
     ├── InvalidActionError        (ValueError)    an action outside the action space
     ├── InvalidObservationError   (ValueError)    NaN, infinity or a wrong shape
     ├── OracleError               (ValueError)    the answer key cannot answer this question
-    ├── CheckpointError           (OSError)       a checkpoint cannot be read, or is not what it
-    says ├── StoreError                (OSError)       the result store cannot be opened, read or
-    written └── SuiteError                (ValueError)    a suite file that cannot be used
+    ├── CheckpointError           (OSError)       a checkpoint cannot be read, or is not its agent's
+    ├── StoreError                (OSError)       the result store cannot be opened, read, written
+    └── SuiteError                (ValueError)    a suite file that cannot be used
 
 The command line turns each of them into one line and exit code 2.
 """

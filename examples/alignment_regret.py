@@ -9,7 +9,7 @@ oracle = env.unwrapped.oracle()
 print(f"J* = {oracle.optimal_return:.6f}, the reference policy earns {oracle.baseline_return:.6f}")
 
 agent = rlsuite.make_agent(
-    "rlsuite/Reinforce-v0", env, seed=0, baseline="value", kl_beta=0.4, step_size=1e-2
+    "rlsuite/Reinforce-v0", env, seed=0, gamma=1.0, kl_beta=0.4, episodes_per_update=32
 )
 for _ in range(5):
     agent.learn(6_000)

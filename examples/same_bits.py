@@ -3,7 +3,7 @@
 import hashlib
 
 import rlsuite
-from rlsuite.benchmarking import results_table
+from rlsuite.results import results_table
 
 tables = []
 for attempt in ("first", "second"):

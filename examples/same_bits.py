@@ -3,7 +3,6 @@
 import hashlib
 
 import rlsuite
-from rlsuite.results import results_table
 
 tables = []
 for attempt in ("first", "second"):
@@ -14,6 +13,6 @@ for attempt in ("first", "second"):
         total_timesteps=3_000,
         store=f"{attempt}.sqlite",
     )
-    tables.append(results_table(result.records))
+    tables.append(rlsuite.results_table(result.records))
     print(attempt, hashlib.sha256(tables[-1].encode()).hexdigest())
 assert tables[0] == tables[1]

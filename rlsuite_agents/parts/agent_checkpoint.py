@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -54,7 +55,7 @@ def save_agent_checkpoint(
         "observation_space": space_to_json(agent.env.observation_space),
         "action_space": space_to_json(agent.env.action_space),
         "session": running,
-        **(own or {}),
+        "own": dict(own or {}),
     }
     save_checkpoint(path, agent=agent.id, config=agent.config, arrays=arrays, state=state)
 
@@ -71,7 +72,7 @@ def load_agent_checkpoint(
         device: handed to the class.
 
     Returns:
-        The agent and the checkpoint.
+        The agent and the checkpoint, in whose `state` the agent's own entries stand too.
 
     Raises:
         CheckpointError: the file is damaged or another agent's, or `env` has other spaces or cannot
@@ -84,7 +85,7 @@ def load_agent_checkpoint(
     restore_generator(agent.rng, found.value("rng", dict))
     restore_generator(agent.prediction_rng, found.value("prediction_rng", dict))
     _restore_session(agent.session, found, env)
-    return agent, found
+    return agent, dataclasses.replace(found, state={**found.state, **found.value("own", dict)})
 
 
 def _restore_session(session: Any, found: Checkpoint, env: gym.Env[Any, Any] | None) -> None:

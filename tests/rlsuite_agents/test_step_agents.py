@@ -239,7 +239,7 @@ def test_damaged_arrays(cls, name, make, tmp_path):
 def test_damaged_plan_of_sarsa(make, tmp_path):
     path = tmp_path / "a.ckpt"
     trained(Sarsa, make(Sarsa)).save(path)
-    damage(path, Sarsa, planned=5)
+    damage(path, Sarsa, own={"planned": 5})
     with pytest.raises(CheckpointError, match=r"'planned' should be in \[0, 2\), but is 5"):
         Sarsa.load(path)
 

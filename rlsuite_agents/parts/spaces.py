@@ -40,7 +40,7 @@ def discrete_size(space: spaces.Space[Any], what: str) -> int:
     """
     if isinstance(space, spaces.Discrete) and space.start == 0:
         return int(space.n)
-    raise UnsupportedSpaceError(f"{what} must be Discrete and count from 0, got {space}.")
+    raise UnsupportedSpaceError(f"{what} must be Discrete and must count from 0, got {space}.")
 
 
 def box_size(space: spaces.Space[Any], what: str) -> int:

@@ -428,7 +428,7 @@ def test_actions_that_do_not_start_at_zero(cls, make):
     env = make(cls)
     env.action_space = gym.spaces.Discrete(3, start=1)
     with pytest.raises(
-        UnsupportedSpaceError, match="must be Discrete and count from 0, got Discrete"
+        UnsupportedSpaceError, match="must be Discrete and must count from 0, got Discrete"
     ):
         cls(env, seed=0)
 
@@ -436,7 +436,7 @@ def test_actions_that_do_not_start_at_zero(cls, make):
 @pytest.mark.parametrize("cls", TABULAR)
 def test_tables_want_discrete_observations(cls, make_contexts):
     with pytest.raises(
-        UnsupportedSpaceError, match="observation space must be Discrete and count from 0"
+        UnsupportedSpaceError, match="observation space must be Discrete and must count from 0"
     ):
         cls(make_contexts(), seed=0)
 

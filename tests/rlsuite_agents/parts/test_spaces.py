@@ -123,7 +123,9 @@ def test_finite(value, answer):
 def test_sizes():
     assert discrete_size(Discrete(5), "it") == 5
     assert box_size(Box(0, 1, (2, 3)), "it") == 6
-    with pytest.raises(UnsupportedSpaceError, match="its role must be Discrete and count from 0"):
+    with pytest.raises(
+        UnsupportedSpaceError, match="its role must be Discrete and must count from 0"
+    ):
         discrete_size(Discrete(5, start=1), "its role")
     with pytest.raises(UnsupportedSpaceError, match="its role must be a Box, got Discrete"):
         box_size(Discrete(5), "its role")

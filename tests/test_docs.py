@@ -49,7 +49,7 @@ def page_of(folder: str, identifier: str) -> Path:
     """`rlsuite/GridWorld-v0` is described in grid_world.md, `sb3/PPO-v0` in sb3_ppo.md."""
     namespace, _, name = identifier.partition("/")
     name = re.sub(r"-v\d+$", "", name)
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return DOCS / folder / (f"{snake}.md" if namespace == "rlsuite" else f"{namespace}_{snake}.md")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeS
 
 from registry.catalogue import registry
 from registry.contracts import HasOracle, Oracle
+from registry.errors import OracleError
 
 __all__ = ["AnswerKey", "find_answer_key", "layers", "time_limit"]
 
@@ -70,9 +73,9 @@ def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
     """The environment's own oracle, else that of the first registered provider that has one.
 
     An unknown wrapper may change the task, so there is no answer under it; under one that changes
-    only observations the optimal return still holds, but policies are not scored exactly. Nor is
-    there an answer where the registered time limit was taken off. The environment has been reset
-    before, since arms and layouts may be drawn there.
+    only observations the optimal return still holds, but policies are not scored exactly. Without
+    a `TimeLimit` the answers are those of the task without a limit, where they exist. The
+    environment has been reset before, since arms and layouts may be drawn there.
     """
     *wrappers, inner = layers(env)
     if env.unwrapped is not inner:  # a view that hides what it wraps
@@ -80,23 +83,28 @@ def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
     strange = [layer for layer in wrappers if not is_harmless(layer)]
     changing = [layer for layer in strange if not isinstance(layer, gym.ObservationWrapper)]
     if changing:
-        return _without(env, f"the wrapper {type(changing[0]).__name__} may change the task")
-    horizon = time_limit(env)
-    if horizon is None and _registered_limit(inner) is not None:
-        return _without(env, "its registered time limit was taken off")
-    oracle = _oracle_of(inner, horizon)
-    if oracle is None or oracle.provenance == "none":
-        return AnswerKey()
+        name = type(changing[0]).__name__
+        return _without(inner, f"the wrapper {name} may change the task")
+    try:
+        oracle = _oracle_of(inner, time_limit(env))
+        if oracle is None or oracle.provenance == "none":
+            return AnswerKey()
+        bounds = (oracle.optimal_return, oracle.baseline_return)
+    except OracleError as error:
+        return _without(inner, " ".join(str(error).split()).rstrip("."))
+    if not all(math.isfinite(bound) for bound in bounds):
+        return _without(inner, "without a time limit the return is infinite")
     if strange:
         name = type(strange[0]).__name__
         return AnswerKey(oracle=oracle, why_not=f"sampled: {name} changes what is observed")
-    why_not = ""
-    if oracle.scope == "instance":
-        why_not = "no score: the answer key holds only for the layout or arms of one episode"
-    elif oracle.provenance == "bound":
-        why_not = "the optimal return is a bound, not exact"
     exact = oracle.provenance == "exact" and oracle.scope == "task"
-    return AnswerKey(oracle=oracle, exact=exact, why_not=why_not)
+    return AnswerKey(oracle=oracle, exact=exact, why_not=_reservation(oracle))
+
+
+def _reservation(oracle: Oracle) -> str:
+    if oracle.scope == "instance":
+        return "no score: the answer key holds only for the layout or arms of one episode"
+    return "the optimal return is a bound, not exact" if oracle.provenance == "bound" else ""
 
 
 def is_harmless(layer: Any) -> bool:
@@ -104,17 +112,21 @@ def is_harmless(layer: Any) -> bool:
     return isinstance(layer, HARMLESS) or bool(getattr(type(layer), "stateless", False))
 
 
-def _without(env: Any, reason: str) -> AnswerKey:
-    inner = layers(env)[-1]
+def _without(inner: Any, reason: str) -> AnswerKey:
+    """No answers, with the reason if the environment has some elsewhere."""
     if isinstance(inner, HasOracle) or _provided(inner, None) is not None:
         return AnswerKey(why_not=f"no answer key: {reason}")
     return AnswerKey()
 
 
 def _oracle_of(inner: Any, horizon: int | None) -> Oracle | None:
-    if isinstance(inner, HasOracle):
-        return inner.oracle(horizon=horizon)
-    return _provided(inner, horizon)
+    if not isinstance(inner, HasOracle):
+        return _provided(inner, horizon)
+    if horizon is None and "limit" in inspect.signature(inner.oracle).parameters:
+        return inner.oracle(limit=False)  # None alone would mean the limit registered for the id
+    if horizon is None and _registered_limit(inner) is not None:
+        raise OracleError("its registered time limit was taken off")
+    return inner.oracle(horizon=horizon)
 
 
 def _provided(inner: Any, horizon: int | None) -> Oracle | None:

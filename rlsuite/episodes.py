@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -112,15 +112,17 @@ class Seat:
         return f"in episode {self.index} after {self.length} steps"
 
 
-def check_observation(observation: Any, where: Any) -> None:
+def check_observation(observation: Any, where: Callable[[], str]) -> None:
     """Raises `InvalidObservationError` where a number is NaN or infinite; `where()` says when."""
-    if isinstance(observation, Mapping):
+    if isinstance(observation, int):
+        return
+    if isinstance(observation, dict):
         for part in observation.values():
             check_observation(part, where)
     elif isinstance(observation, tuple):
         for part in observation:
             check_observation(part, where)
-    elif isinstance(observation, float | np.ndarray | np.floating):
+    elif isinstance(observation, np.ndarray | float | np.floating):
         array = np.asarray(observation)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InvalidObservationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,10 +13,10 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from registry.catalogue import registry
-from registry.errors import SettingError
+from registry.errors import OracleError, SettingError
 from registry.seeding import Stream, check_seed, integer_seed
-from registry.specs import TaskSpec
-from rlsuite.answer_key import AnswerKey, find_answer_key, layers, normalised
+from registry.specs import Metric, TaskSpec
+from rlsuite.answer_key import AnswerKey, find_answer_key, layers, normalised, time_limit
 from rlsuite.episodes import driver_for, play
 from rlsuite.isolation import global_streams
 from rlsuite.making import make_environment
@@ -57,6 +58,7 @@ class Evaluation:
     seed: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    metric: Metric = "final_return"
 
     def __str__(self) -> str:
         policy = "greedy" if self.deterministic else "sampled"
@@ -65,18 +67,20 @@ class Evaluation:
             if self.method == "exact"
             else f"sampled, {len(self.episodes)} episodes, seed {self.seed}"
         )
-        lines = [f"{self.task}: {how}, {policy} policy", f"  return   {self._return_text()}"]
+        is_objective = self.metric == "objective" and self.method == "exact"
+        name = "objective" if is_objective else "return   "
+        lines = [f"{self.task}: {how}, {policy} policy", f"  {name} {self._return_text()}"]
         if self.score is not None:
-            lines.append(f"  score    {self.score:.4f}  (1 is optimal, 0 is the baseline)")
+            lines.append(f"  score     {self.score:.4f}  (1 is optimal, 0 is the baseline)")
         if self.regret is not None:
-            lines.append(f"  regret   {self.regret:.6g}")
+            lines.append(f"  regret    {self.regret:.6g}")
         if self.optimal_return is not None and self.baseline_return is not None:
-            lines.append(f"  optimal  {self.optimal_return:.6g}{self._stationary_text()}")
-            lines.append(f"  baseline {self.baseline_return:.6g}")
+            lines.append(f"  optimal   {self.optimal_return:.6g}{self._stationary_text()}")
+            lines.append(f"  baseline  {self.baseline_return:.6g}")
         if self.metrics:
             figures = ", ".join(f"{name} {value:.6g}" for name, value in self.metrics.items())
-            lines.append(f"  metrics  {figures}")
-        lines += [f"  note     {note}" for note in self.notes]
+            lines.append(f"  metrics   {figures}")
+        lines += [f"  note      {note}" for note in self.notes]
         return "\n".join(lines)
 
     def _return_text(self) -> str:
@@ -225,12 +229,16 @@ class Evaluator:
         with global_streams():
             driver = driver_for(policy, self.env, greedy)
             key = self.key(seed)
+            exactly, why_not = None, key.why_not
             if exact and key.exact and _states_probabilities(policy, self.env):
-                return self._exactly(policy, key, greedy, seed)
+                exactly = self._exactly(policy, key, greedy, seed)
+                why_not = "sampled: without a time limit the exact return is infinite or undefined"
+            if exactly is not None:
+                return exactly
             records = play(
                 driver, self._environments(), episodes=episodes, seed=seed, cap=max_steps
             )
-        notes = [driver.note, key.why_not, _capped_note(records, max_steps)]
+        notes = [driver.note, why_not, _capped_note(records, max_steps)]
         return self._sampled(records, key, greedy, driver.invariant, seed, notes)
 
     def _environments(self) -> Iterator[gym.Env[Any, Any]]:
@@ -240,16 +248,25 @@ class Evaluator:
             self._envs.append(self._make())
             yield self._envs[-1]
 
-    def _exactly(self, policy: Any, key: AnswerKey, greedy: bool, seed: int) -> Evaluation:
+    def _exactly(self, policy: Any, key: AnswerKey, greedy: bool, seed: int) -> Evaluation | None:
+        """The exact evaluation; None where there is no time limit and play never ends."""
         oracle = key.oracle
         assert oracle is not None
         observations = oracle.observations()
         mask = observations.get("action_mask") if isinstance(observations, Mapping) else None
         keywords = {} if mask is None else {"mask": mask}
         pi = policy.action_probabilities(observations, deterministic=greedy, **keywords)
-        value = float(oracle.policy_return(pi))
+        try:
+            value = float(oracle.policy_return(pi))
+        except OracleError:
+            if time_limit(self.env) is not None:
+                raise
+            return None
+        if not math.isfinite(value):
+            return None
         return Evaluation(
             task=self.task.id,
+            metric=self.task.metric,
             method="exact",
             episodes=(),
             mean_return=value,
@@ -289,6 +306,7 @@ class Evaluator:
             notes.append(note)
         return Evaluation(
             task=self.task.id,
+            metric=self.task.metric,
             method="sampled",
             episodes=records,
             mean_return=mean,

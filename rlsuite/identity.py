@@ -28,7 +28,7 @@ import gymnasium as gym
 
 from registry.catalogue import registry
 from registry.errors import RlsuiteError, SuiteError
-from registry.specs import TaskSpec
+from registry.specs import TaskSpec, load_entry_point
 from rlsuite.episodes import WIDTH
 from rlsuite.evaluation import MAX_STEPS
 from rlsuite.making import make_config
@@ -40,7 +40,7 @@ __all__ = ["fingerprint", "has_source", "key_of", "origin_of", "resolved_setting
 SHOWN_ONLY = frozenset(
     {
         *("boards", "cli", "curves", "diagnosis", "formatting", "leaderboard", "plots", "report"),
-        *("report_views", "results", "sessions", "svg", "tables"),
+        *("report_views", "results", "sessions", "svg", "tables", "testing"),
     }
 )
 """Parts of `rlsuite` that only show results: editing them changes no result."""
@@ -168,10 +168,26 @@ def _environment(task: TaskSpec) -> Mapping[str, Any]:
         "max_episode_steps": spec.max_episode_steps,
         "order_enforce": spec.order_enforce,
         "additional_wrappers": [str(wrapper) for wrapper in spec.additional_wrappers],
+        "oracles": _providers(task.env_id),
     }
     if isinstance(entry_point, str):
         return {**known, "entry_point": entry_point, "origin": origin_of(entry_point)}
     return {**known, "entry_point": _name(entry_point), "origin": _passed_in(entry_point)}
+
+
+def _providers(env_id: str) -> list[Any]:
+    """Who may answer for an environment that ships no oracle of its own."""
+    creator: Any = None
+    try:
+        creator = gym.spec(env_id).entry_point
+        if isinstance(creator, str):
+            creator = load_entry_point(creator)
+    except Exception:  # somebody's import failed: its cells will, and the others go on
+        pass
+    if callable(getattr(creator, "oracle", None)):
+        return []
+    entries = registry.entries("oracle")
+    return [[e.id, e.entry_point, origin_of(e.entry_point)] for e in entries]
 
 
 def _agent(choice: AgentChoice) -> Mapping[str, Any]:

@@ -8,11 +8,14 @@ takes the answer key away. Both hold no state that a checkpoint would need (`sta
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
 
 from registry.contracts import ANSWER_KEY_INFO
+from registry.errors import InvalidObservationError
+from rlsuite.episodes import check_observation
 from rlsuite.training import TrainingLog
 
 __all__ = ["AgentView", "EpisodeRecorder"]
@@ -49,13 +52,24 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             seed = self._first_seed
         self._first_seed = None
         self._return, self._length = 0.0, 0
-        return self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        check_observation(observation, self._where)
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Takes a step and counts it."""
+        """Takes a step and counts it.
+
+        Raises:
+            InvalidObservationError: a reward or an observation is NaN or infinite.
+        """
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._return += float(reward)
         self._length += 1
+        self._return += float(reward)
+        if not math.isfinite(self._return):
+            raise InvalidObservationError(
+                f"the environment paid {reward!r} {self._where()}: a reward must be finite."
+            )
+        check_observation(observation, self._where)
         log = self.log
         log.count(info.get("regret"))
         if terminated or truncated:
@@ -63,6 +77,9 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         if log.on_step is not None:
             log.on_step(log.steps)
         return observation, reward, terminated, truncated, info
+
+    def _where(self) -> str:
+        return f"in training episode {self.log.episodes} after {self._length} steps"
 
 
 class AgentView(gym.Wrapper[Any, Any, Any, Any]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit, TransformReward
+from gymnasium.wrappers import TimeLimit
 
 import rlsuite
 from registry.errors import InvalidActionError, InvalidObservationError, SettingError
@@ -135,43 +135,7 @@ def test_the_objective_of_a_token_task_is_exact_and_comes_with_its_parts():
     assert any("reward alone" in note for note in sampled.notes)
 
 
-# Wrappers and the answer key --------------------------------------------------------------------
-
-
-def test_harmless_wrappers_keep_the_answer_key():
-    env = RecordEpisodeStatistics(gym.make("rlsuite/GridWorld-v0"))
-    assert rlsuite.evaluate(Uniform(4), env).method == "exact"
-
-
-def test_a_wrapper_that_may_change_the_task_takes_the_answer_key_away():
-    env = TransformReward(gym.make("rlsuite/GridWorld-v0"), lambda r: 2 * r)
-    found = rlsuite.evaluate(Uniform(4), env, deterministic=False)
-    assert (found.method, found.score, found.optimal_return) == ("sampled", None, None)
-    assert "no answer key: the wrapper TransformReward may change the task" in found.notes
-
-
-def test_a_wrapper_of_observations_leaves_the_optimal_return():
-    env = gym.wrappers.TransformObservation(
-        gym.make("rlsuite/GridWorld-v0"), lambda s: 0, gym.spaces.Discrete(1)
-    )
-    found = rlsuite.evaluate(Uniform(4), env, deterministic=False)
-    assert found.method == "sampled"
-    assert found.optimal_return == pytest.approx(0.93)
-    assert any("TransformObservation changes what is observed" in note for note in found.notes)
-
-
-def test_without_its_time_limit_an_environment_has_no_answer_key():
-    env = gym.make("rlsuite/GridWorld-v0", max_episode_steps=-1)
-    found = rlsuite.evaluate(Uniform(4), env, deterministic=False, max_steps=50)
-    assert found.score is None
-    assert any("time limit was taken off" in note for note in found.notes)
-
-
-def test_an_instance_gets_no_score():
-    env = gym.make("rlsuite/BernoulliBandit-v0", n_arms=3)
-    found = rlsuite.evaluate(Uniform(3), env)
-    assert (found.method, found.score, found.regret) == ("sampled", None, None)
-    assert any("only for the layout or arms of one episode" in note for note in found.notes)
+# Sampled with an answer key --------------------------------------------------------------------
 
 
 def test_published_figures_score_where_there_is_no_answer_key():

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from registry.contracts import HasModel, HasOracle
+from registry.errors import InvalidObservationError
 from rlsuite.training import MAX_WINDOWS, TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
 
@@ -198,3 +199,27 @@ def test_windows_are_at_most_2000_and_lose_nothing(steps, tells_regret):
     if tells_regret:
         np.testing.assert_allclose(curve.regret, 0.25 * curve.step)
         assert curve.step[-1] == steps
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_ends_the_training_with_a_sentence(bad):
+    class BadReward(Counting):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, bad, *rest
+
+    class BadObservation(Counting):
+        def step(self, action):
+            _, *rest = super().step(action)
+            return {"x": (0, np.array([0.0, bad]))}, *rest
+
+    view, _ = training(BadReward())
+    view.reset()
+    with pytest.raises(
+        InvalidObservationError, match=r"paid (nan|inf) in training episode 0 after"
+    ):
+        view.step(0)
+    view, _ = training(BadObservation())
+    view.reset()
+    with pytest.raises(InvalidObservationError, match="observation in training episode 0 after 1"):
+        view.step(0)

@@ -102,9 +102,15 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    if not _multiples(step, low, high):  # a range just short of the first multiple
+        step = power
     digits = max(0, -math.floor(math.log10(step)))
-    return [round(i * step, digits) + 0.0 for i in range(first, last + 1)]
+    return [round(i * step, digits) + 0.0 for i in _multiples(step, low, high)]
+
+
+def _multiples(step: float, low: float, high: float) -> range:
+    """The numbers i for which i * step lies within [low, high]."""
+    return range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
 
 
 def line_chart(

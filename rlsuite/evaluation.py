@@ -39,7 +39,8 @@ class Evaluation:
     optimal - J. They are None without an answer key. `best_stationary_return`: the best return
     known of a policy that does not look at the clock, where the optimal one has to.
     `invariant`: the figures depend on neither order nor number of episodes played side by side.
-    `metrics`: further figures, such as `expected_reward` and `kl` of a token task.
+    `metrics`: further figures, such as `expected_reward` and `kl` of a token task. `metric`: what
+    the task is scored by.
     """
 
     task: str
@@ -67,21 +68,25 @@ class Evaluation:
             if self.method == "exact"
             else f"sampled, {len(self.episodes)} episodes, seed {self.seed}"
         )
-        is_objective = self.metric == "objective" and self.method == "exact"
-        name = "objective" if is_objective else "return   "
-        lines = [f"{self.task}: {how}, {policy} policy", f"  {name} {self._return_text()}"]
+        rows = [("objective" if self._is_objective else "return", self._return_text())]
         if self.score is not None:
-            lines.append(f"  score     {self.score:.4f}  (1 is optimal, 0 is the baseline)")
+            rows.append(("score", f"{self.score:.4f}  (1 is optimal, 0 is the baseline)"))
         if self.regret is not None:
-            lines.append(f"  regret    {self.regret:.6g}")
+            rows.append(("regret", f"{self.regret:.6g}"))
         if self.optimal_return is not None and self.baseline_return is not None:
-            lines.append(f"  optimal   {self.optimal_return:.6g}{self._stationary_text()}")
-            lines.append(f"  baseline  {self.baseline_return:.6g}")
+            rows.append(("optimal", f"{self.optimal_return:.6g}{self._stationary_text()}"))
+            rows.append(("baseline", f"{self.baseline_return:.6g}"))
         if self.metrics:
             figures = ", ".join(f"{name} {value:.6g}" for name, value in self.metrics.items())
-            lines.append(f"  metrics   {figures}")
-        lines += [f"  note      {note}" for note in self.notes]
-        return "\n".join(lines)
+            rows.append(("metrics", figures))
+        rows += [("note", note) for note in self.notes]
+        width = max(8, len(rows[0][0]))
+        lines = [f"  {name:<{width}} {text}" for name, text in rows]
+        return "\n".join([f"{self.task}: {how}, {policy} policy", *lines])
+
+    @property
+    def _is_objective(self) -> bool:
+        return self.metric == "objective" and self.method == "exact"
 
     def _return_text(self) -> str:
         if self.low is None or self.high is None:

@@ -130,6 +130,7 @@ def test_the_objective_of_a_token_task_is_exact_and_comes_with_its_parts():
     assert found.method == "exact"
     kl, reward = found.metrics["kl"], found.metrics["expected_reward"]
     assert found.mean_return == pytest.approx(reward - 0.4 * kl, abs=1e-12)
+    assert f"\n  objective {found.mean_return:.6g}\n" in str(found)
     sampled = rlsuite.evaluate(agent, "rlsuite/TokenGeneration-v0", exact=False)
     assert sampled.score is sampled.regret is sampled.optimal_return is None
     assert any("reward alone" in note for note in sampled.notes)

@@ -35,6 +35,7 @@ from rlsuite.records import (
 from rlsuite.results import results_table
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice, Grid, Suite, load_suite
+from rlsuite.vectors import make_vec
 
 __all__ = [
     "AgentChoice",
@@ -68,6 +69,7 @@ __all__ = [
     "evaluate",
     "load_suite",
     "make_agent",
+    "make_vec",
     "results_table",
 ]
 

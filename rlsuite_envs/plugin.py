@@ -17,6 +17,7 @@ def _tabular(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/GridWorld-v0",
         "rlsuite_envs.tabular.grid_world:GridWorld",
+        vector_entry_point="rlsuite_envs.vector.tabular:grid_world",
         max_episode_steps=100,
         summary="A 5x5 grid with obstacles; +1 at the goal.",
     )
@@ -24,6 +25,7 @@ def _tabular(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/CliffWalk-v0",
         "rlsuite_envs.tabular.cliff_walk:CliffWalk",
+        vector_entry_point="rlsuite_envs.vector.tabular:cliff_walk",
         max_episode_steps=200,
         summary="Sutton & Barto's Example 6.6: the shortest path runs along a cliff.",
     )

@@ -121,6 +121,16 @@ class TabularEnv(gym.Env[Any, np.int64]):
         """The dynamics, without the time limit."""
         return self._mdp
 
+    @property
+    def table(self) -> TabularMDP:
+        """What is drawn from now: the `model`, or its like before the first layout is drawn."""
+        return self._mdp
+
+    @property
+    def form(self) -> ObservationForm:
+        """How states are shown."""
+        return self._form
+
     def oracle(
         self, horizon: int | None = None, gamma: float = 1.0, *, limit: bool = True
     ) -> TabularOracle:

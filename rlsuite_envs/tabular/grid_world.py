@@ -54,6 +54,9 @@ class Planes:
 
     Entry (row * W + column) * 3 + plane is 1 where the agent (plane 0), an obstacle (1) or a goal
     (2) is, else 0.
+
+    Attributes:
+        empty: The picture without the agent. Nobody writes to it.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -65,18 +68,18 @@ class Planes:
         picture = np.zeros((layout.n_cells, 3), np.float32)
         picture[sorted(layout.obstacles), 1] = 1.0
         picture[sorted(layout.goals), 2] = 1.0
-        self._empty = picture.ravel()
+        self.empty = picture.ravel()
 
     def one(self, state: int) -> NDArray[np.float32]:
         """The picture with the agent in one cell."""
-        picture = self._empty.copy()
+        picture = self.empty.copy()
         picture[3 * state] = 1.0
         return picture
 
     def every(self) -> NDArray[np.float32]:
         """The pictures with the agent in each cell, shape [S, H * W * 3]."""
-        n_cells = len(self._empty) // 3
-        pictures = np.tile(self._empty, (n_cells, 1))
+        n_cells = len(self.empty) // 3
+        pictures = np.tile(self.empty, (n_cells, 1))
         pictures[np.arange(n_cells), 3 * np.arange(n_cells)] = 1.0
         return pictures
 
@@ -125,7 +128,7 @@ class GridWorld(TabularEnv):
         drawn = {"size": size, "n_obstacles": n_obstacles, "layout_seed": layout_seed}
         _check_combination(map, drawn, redraw, observation)
         self._slip = check_real("slip", slip, "a probability in [0, 1]", 0.0, 1.0)
-        self._redraw = redraw
+        self.redraw = redraw
         tries = TRIES_TO_MAKE if redraw else TRIES
         self.layout = parse_map(map) if map is not None else _drawn(**drawn, tries=tries)
         self._drawn = not redraw
@@ -139,7 +142,7 @@ class GridWorld(TabularEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Goes to the start; with `redraw`, draws new obstacles first. There are no options."""
-        if self._redraw:
+        if self.redraw:
             gym.Env.reset(self, seed=seed)
             size, n_obstacles = (self.layout.rows, self.layout.columns), len(self.layout.obstacles)
             self._show(random_layout(self.np_random, *size, n_obstacles, TRIES_TO_REDRAW))
@@ -166,7 +169,7 @@ class GridWorld(TabularEnv):
             SettingError: as for `TabularEnv.oracle`.
         """
         oracle = super().oracle(horizon, gamma, limit=limit)
-        if not self._redraw:
+        if not self.redraw:
             return oracle
         # the observations are made now: the next reset shows another layout
         pictures = self._form.every()
@@ -175,7 +178,7 @@ class GridWorld(TabularEnv):
     def get_state(self) -> dict[str, Any]:
         """Generator, clock and cell, with `redraw` the obstacles too, as JSON can hold them."""
         state = super().get_state()
-        if self._redraw:
+        if self.redraw:
             state["obstacles"] = sorted(self.layout.obstacles) if self._drawn else None
         return state
 
@@ -185,7 +188,7 @@ class GridWorld(TabularEnv):
         Raises:
             SettingError: it is not such a state, or its obstacles do not fit this grid.
         """
-        if not self._redraw:
+        if not self.redraw:
             super().set_state(state)
             return
         check_state("GridWorld", state, ("rng", "t", "state", "obstacles"))

@@ -32,7 +32,16 @@ KINDS: Mapping[str, frozenset[str]] = {
     ),
     "parallel_env": frozenset({"kwargs", "summary"}),
     "agent": frozenset(
-        {"summary", "budget_unit", "requires", "spaces", "vectorized", "promises", "settings"}
+        {
+            "summary",
+            "budget_unit",
+            "requires",
+            "spaces",
+            "vectorized",
+            "promises",
+            "settings",
+            "learns",
+        }
     ),
     "task": frozenset(TaskSpec.__dataclass_fields__) - {"id"},
     "suite": frozenset({"summary"}),

@@ -15,6 +15,7 @@ __all__ = [
     "AgentSpec",
     "BudgetUnit",
     "Entry",
+    "Learns",
     "Metric",
     "Promise",
     "Provenance",
@@ -39,6 +40,13 @@ Promise = Literal["resume", "exact_budget", "own_rng", "split_learn"]
 Metric = Literal["final_return", "learning_regret", "value_error", "objective"]
 """What a task is scored by: the return of the final policy, the regret summed while learning,
 the error of predicted values, or the KL-regularised objective of a token task."""
+
+Learns = Literal["nothing", "bandit", "values", "policy"]
+"""What an agent can learn, so which tiny tasks the conformance kit expects it to solve.
+
+`bandit`: the best action of each observation, without looking ahead. `values`: control over several
+steps, by policies that are greedy in the end. `policy`: control, by stochastic policies too.
+"""
 
 _ID = re.compile(r"^[A-Za-z0-9_:-]+/[A-Za-z0-9_.:-]+-v\d+$")
 _ENTRY_POINT = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
@@ -130,7 +138,8 @@ class AgentSpec:
     this id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium
     `VectorEnv` of
     `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is
-    handed environments that reveal their `model`.
+    handed environments that reveal their `model`. `learns` says what kind of task is within its
+    reach.
     """
 
     id: str
@@ -142,6 +151,7 @@ class AgentSpec:
     vectorized: bool = False
     promises: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    learns: Learns = "values"
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -153,6 +163,10 @@ class AgentSpec:
             raise PluginError(
                 f"agent {self.id!r}: budget_unit must be one of {get_args(BudgetUnit)}, "
                 f"got {self.budget_unit!r}."
+            )
+        if self.learns not in get_args(Learns):
+            raise PluginError(
+                f"agent {self.id!r}: learns must be one of {get_args(Learns)}, got {self.learns!r}."
             )
         unknown = self.promises - set(get_args(Promise))
         if unknown:

@@ -15,6 +15,7 @@ def register(registry: Transaction) -> None:
         "rlsuite/Random-v0",
         "rlsuite_agents.random:Random",
         summary="Uniform over the allowed actions: the baseline.",
+        learns="nothing",
         promises=OURS,
     )
     _tabular(registry)
@@ -45,24 +46,28 @@ def _bandits(registry: Transaction) -> None:
         "rlsuite/EpsilonGreedy-v0",
         "rlsuite_agents.bandits.epsilon_greedy:EpsilonGreedy",
         summary="The best sample mean, with random arms in between (Sutton & Barto 2.2).",
+        learns="bandit",
         promises=OURS,
     )
     registry.add_agent(
         "rlsuite/UCB1-v0",
         "rlsuite_agents.bandits.ucb1:UCB1",
         summary="The largest upper confidence bound (Auer et al. 2002).",
+        learns="bandit",
         promises=OURS,
     )
     registry.add_agent(
         "rlsuite/ThompsonSampling-v0",
         "rlsuite_agents.bandits.thompson_sampling:ThompsonSampling",
         summary="Beta-Bernoulli probability matching (Thompson 1933).",
+        learns="bandit",
         promises=OURS,
     )
     registry.add_agent(
         "rlsuite/LinUCB-v0",
         "rlsuite_agents.bandits.linucb:LinUCB",
         summary="Linear payoffs with confidence widths, one model an arm (Li et al. 2010).",
+        learns="bandit",
         spaces=Spaces(observation=("Box",), action=("Discrete",)),
         promises=OURS,
     )
@@ -73,17 +78,23 @@ def _deep(registry: Transaction) -> None:
         "rlsuite/Reinforce-v0",
         "rlsuite_agents.deep.reinforce:Reinforce",
         summary="Monte-Carlo policy gradient with a value baseline (Sutton & Barto 13.4).",
+        learns="policy",
         promises=OURS,
     )
 
 
 def _baselines(registry: Transaction) -> None:
     own_generators = frozenset({"exact_budget", "own_rng"})
-    for name, vectorized in (("PPO", True), ("A2C", True), ("DQN", False)):
+    for name, vectorized, learns in (
+        ("PPO", True, "policy"),
+        ("A2C", True, "policy"),
+        ("DQN", False, "values"),
+    ):
         registry.add_agent(
             f"sb3/{name}-v0",
             f"rlsuite_agents.baselines.sb3:{name}",
             summary=f"Stable-Baselines3's {name} behind our contract.",
             vectorized=vectorized,
+            learns=learns,
             promises=own_generators,
         )

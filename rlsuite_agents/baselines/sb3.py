@@ -241,6 +241,15 @@ class StableBaselinesAgent:
             )
         return self._probabilities(self._encoder.rows(observations)[0], deterministic)
 
+    def state_values(self, observations: Any) -> NDArray[np.float64]:
+        """v̂(s) of a batch, shape [B]: the critic's, or the largest Q-value."""
+        rows, _ = self._encoder.rows(observations)
+        if isinstance(self.config, DQNConfig):
+            return self._outputs(rows).max(axis=1).astype(np.float64)
+        with torch.no_grad(), single_thread():
+            tensor = torch.from_numpy(rows).to(self.model.device)
+            return self.model.policy.predict_values(tensor)[:, 0].cpu().numpy().astype(np.float64)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the policy, its settings and its spaces to exactly this path.
 

@@ -239,6 +239,13 @@ class Reinforce:
             return np.eye(self._n_actions)[log_pi.argmax(axis=1)]
         return np.exp(log_pi)
 
+    def state_values(self, observations: Any) -> NDArray[np.float64]:
+        """v̂(s) of a batch, shape [B]; 0 without a baseline."""
+        rows, _ = self._encoder.rows(observations)
+        if self._value_layers is None:
+            return np.zeros(len(rows))
+        return evaluate_rows(self._value_layers, rows)[:, 0].astype(np.float64)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
         arrays = {

@@ -56,6 +56,8 @@ def test_an_agent_spec_is_checked():
         AgentSpec(id="a/B-v0", entry_point="m:C", budget_unit="minutes")  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"promises must be among .*, got \['luck'\]"):
         AgentSpec(id="a/B-v0", entry_point="m:C", promises=frozenset({"luck"}))
+    with pytest.raises(PluginError, match=r"learns must be one of .*, got 'everything'"):
+        AgentSpec(id="a/B-v0", entry_point="m:C", learns="everything")  # type: ignore[arg-type]
 
 
 def test_a_task_spec_is_checked():

@@ -474,3 +474,16 @@ def test_ppo_at_the_zoos_settings_solves_cart_pole():
     agent = PPO(gym.make(CARTPOLE), config, seed=0).learn(30_000)
     mean, _ = evaluate_policy(agent, Monitor(gym.make(CARTPOLE)), n_eval_episodes=20)
     assert mean >= 400
+
+
+@each_agent
+def test_state_values_are_their_networks(cls, config, rollout):
+    agent = cls(gym.make(CARTPOLE), config, seed=0).learn(5 * rollout)
+    values = agent.state_values(X)
+    with torch.no_grad():
+        if cls is DQN:
+            expected = agent.model.q_net(torch.from_numpy(X)).max(dim=1).values
+        else:
+            expected = agent.model.policy.predict_values(torch.from_numpy(X))[:, 0]
+    assert (values.shape, values.dtype) == ((len(X),), np.float64)
+    np.testing.assert_allclose(values, expected.numpy(), atol=1e-6)

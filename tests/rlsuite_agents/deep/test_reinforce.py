@@ -464,3 +464,15 @@ def test_tokens_are_harder_without_a_baseline():
 def test_a_wrong_kl_weight_costs():
     """Trained on the reward alone, the policy runs away from the reference: its J_β is lower."""
     assert score_on_tokens(0, 30_000, kl_beta=0.0) < score_on_tokens(0, 30_000) - 0.2
+
+
+def test_state_values_are_the_baselines():
+    agent = Reinforce(gym.make("CartPole-v1"), seed=0).learn(100)
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = agent.value(torch.from_numpy(rows))[:, 0].numpy()
+    values = agent.state_values(rows)
+    assert (values.shape, values.dtype) == ((5,), np.float64)
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    without = Reinforce(gym.make("CartPole-v1"), ReinforceConfig(baseline="none"), seed=0)
+    np.testing.assert_array_equal(without.state_values(rows), np.zeros(5))

@@ -44,6 +44,7 @@ def _bandits(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/BernoulliBandit-v0",
         "rlsuite_envs.bandits.bernoulli:BernoulliBandit",
+        vector_entry_point="rlsuite_envs.vector.bandits:bernoulli_bandit",
         summary="Five arms that pay 0 or 1.",
     )
     registry.add_task(
@@ -56,6 +57,7 @@ def _bandits(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/ContextualBandit-v0",
         "rlsuite_envs.bandits.contextual:ContextualBandit",
+        vector_entry_point="rlsuite_envs.vector.bandits:contextual_bandit",
         summary="Five arms whose linear payoff depends on ten binary features.",
     )
     registry.add_task(
@@ -72,6 +74,7 @@ def _tokens(registry: Transaction) -> None:
     registry.add_env(
         "rlsuite/TokenGeneration-v0",
         "rlsuite_envs.tokens.token_generation:TokenGeneration",
+        vector_entry_point="rlsuite_envs.vector.tokens:token_generation",
         summary="Letters until EOS, scored by a reward model; objective E[r] - beta KL(pi || ref).",
     )
     registry.add_task(

@@ -69,7 +69,7 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         self._prior = (
             None if n_arms is None else _check_prior(FLAT_PRIOR if prior is None else prior)
         )
-        self._redraw = redraw
+        self.redraw = redraw
         self._means: tuple[float, ...] | None = None
         if n_arms is None:
             self._means = _check_means("means", DEFAULT_MEANS if means is None else means)
@@ -87,7 +87,7 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         self._t = 0
         if self._prior is None:
             return _observation(), {}
-        fresh = self._means is None or seed is not None or self._redraw == "episode"
+        fresh = self._means is None or seed is not None or self.redraw == "episode"
         if fresh:
             a, b = self._prior
             self._means = tuple(self.np_random.beta(a, b) for _ in range(self.n_arms))

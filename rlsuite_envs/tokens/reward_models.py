@@ -43,6 +43,7 @@ __all__ = [
     "gold_reward",
     "learned_reward",
     "resolve_reward",
+    "scores_in_blocks",
     "scores_of",
     "scores_of_all_texts",
 ]
@@ -255,6 +256,34 @@ def scores_of(
             f"with {scores[row]}."
         )
     return scores.astype(np.float64)
+
+
+def scores_in_blocks(
+    model: RewardModel, name: str, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """As `scores_of`, whatever the number of texts asked for at once.
+
+    The last bits of a network's output change with the number of rows it is given. A model that is
+    not one of ours is therefore always given `WIDTH` texts, the first one repeated where there are
+    fewer.
+
+    Raises:
+        SettingError: as for `scores_of`.
+    """
+    if isinstance(model, FeatureReward | TableReward):
+        return scores_of(model, name, tokens, lengths)
+    scores = np.empty(len(lengths))
+    for first in range(0, len(lengths), WIDTH):
+        rows = np.full(WIDTH, first)
+        count = min(WIDTH, len(lengths) - first)
+        rows[:count] = np.arange(first, first + count)
+        answers = scores_of(model, name, tokens[rows], lengths[rows])
+        scores[first : first + count] = answers[:count]
+    return scores
+
+
+WIDTH = 16
+"""Texts per call of a user's reward model while texts are being written."""
 
 
 def scores_of_all_texts(model: RewardModel, name: str, tree: PrefixTree) -> NDArray[np.float64]:

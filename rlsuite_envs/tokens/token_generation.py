@@ -25,6 +25,7 @@ from rlsuite_envs.tokens.reference_models import resolve_reference, tabulate
 from rlsuite_envs.tokens.reward_models import (
     GOLD,
     resolve_reward,
+    scores_in_blocks,
     scores_of,
     scores_of_all_texts,
 )
@@ -39,7 +40,7 @@ from rlsuite_envs.tokens.tables import (
 )
 from rlsuite_envs.tokens.tree import check_tokens, prefix_tree
 
-__all__ = ["TokenGeneration"]
+__all__ = ["TokenGeneration", "chosen_prompt"]
 
 Observation = dict[str, Any]
 
@@ -130,7 +131,7 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         Raises:
             SettingError: another option, or no prompt of this task.
         """
-        chosen = _chosen_prompt(options)
+        chosen = chosen_prompt(options)
         super().reset(seed=seed)
         drawn = int(len(PROMPTS) * self.np_random.random())
         self._prompt = drawn if chosen is None else chosen
@@ -193,8 +194,31 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
                 f"row {row} of length {lengths[row]} is no finished text: one ends with EOS "
                 f"({EOS}) or has {self.max_new_tokens} letters after the prompt."
             )
-        scores = scores_of(self.reward_model, self._reward_name, tokens, lengths)
+        scores = scores_in_blocks(self.reward_model, self._reward_name, tokens, lengths)
         return scores + np.where(cut, self.no_eos, 0.0)
+
+    def model_scores(
+        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the reward model and the gold reward give finished texts, without `no_eos`.
+
+        Args:
+            tokens: Prompt and completion, EOS included, [B, 2 + T].
+            lengths: Tokens of each row without the padding, [B].
+
+        Raises:
+            SettingError: the reward model answers with something malformed.
+        """
+        gold = GOLD.score(tokens, lengths)
+        if self.reward_model is GOLD:
+            return gold, gold
+        scores = scores_in_blocks(self.reward_model, self._reward_name, tokens, lengths)
+        return scores, gold
+
+    @property
+    def log_reference(self) -> NDArray[np.float64]:
+        """The table log ref(a | s) in every decision state: prompts, prefixes, tokens [P, N, 7]."""
+        return self._log_reference
 
     def oracle(self, horizon: int | None = None, *, beta: float | None = None) -> TokenOracle:
         """The answer key. All texts are scored at the first call, and kept.
@@ -308,10 +332,8 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         text = self._first_text + completion
         if text not in self._scores:
             row, length = self._tokens[None].copy(), np.array([self._length])
-            gold = score = float(GOLD.score(row, length)[0])
-            if self.reward_model is not GOLD:
-                score = float(scores_of(self.reward_model, self._reward_name, row, length)[0])
-            self._scores[text] = (score, gold)
+            score, gold = self.model_scores(row, length)
+            self._scores[text] = (float(score[0]), float(gold[0]))
         return self._scores[text]
 
 
@@ -343,7 +365,7 @@ def _check_limit(limit: object) -> int:
     return count
 
 
-def _chosen_prompt(options: dict[str, Any] | None) -> int | None:
+def chosen_prompt(options: dict[str, Any] | None) -> int | None:
     """The number of the prompt named in the options of a reset, or None."""
     unknown = sorted(set(options or ()) - {"prompt"})
     if unknown:

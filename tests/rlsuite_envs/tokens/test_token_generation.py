@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 import rlsuite  # noqa: F401  (registers the environments)
 from registry.contracts import HasOracle
 from registry.errors import InvalidActionError, InvalidObservationError, SettingError
+from rlsuite_envs.tokens.reward_models import WIDTH
 from rlsuite_envs.tokens.tables import BIGRAM, EOS, PAD, POSITION, REFERENCE_WEIGHTS
 from rlsuite_envs.tokens.token_generation import TokenGeneration
 from rlsuite_envs.tokens.tree import prefix_tree
@@ -228,7 +229,8 @@ def test_a_reward_model_is_asked_once_per_text():
     for _ in range(3):
         env.reset(seed=0, options={"prompt": (0, 1)})
         play(env, 3, EOS)
-    assert asked[1:] == [[[0, 1, 3, EOS]]]
+    # one call, at the width of all calls: the text is repeated
+    assert asked[1:] == [[[0, 1, 3, EOS]] * WIDTH]
 
 
 @pytest.mark.parametrize("written", [(), (1,), (1, 2, EOS), (0, 0, 0, 0, 0)], ids=str)

@@ -42,6 +42,10 @@ def walk(envs, steps, seed=0):
     return results
 
 
+def test_every_id_has_a_native_form():
+    assert NATIVE == IDS
+
+
 @every_id
 def test_gymnasiums_make_vec_takes_it_without_a_warning(identifier):
     envs = gym.make_vec(identifier, num_envs=2)

@@ -21,11 +21,17 @@ from rlsuite_envs.bandits.arms import (
     lai_robbins_constant,
 )
 from rlsuite_envs.bandits.oracle import BanditOracle
+from rlsuite_envs.rendering.arms import Bounds
+from rlsuite_envs.rendering.bandit import BanditDisplay, BanditScene, bandit_display
+from rlsuite_envs.rendering.display import render, render_metadata
+from rlsuite_envs.rendering.tabular import digit_keys
 
 __all__ = ["BernoulliBandit"]
 
 DEFAULT_MEANS = (0.1, 0.3, 0.5, 0.7, 0.9)
 FLAT_PRIOR = (1.0, 1.0)
+
+BOUNDS = Bounds(low=0.0, high=1.0, binary=True)
 
 Redraw = Literal["seed", "episode"]
 
@@ -50,10 +56,13 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         redraw: `"seed"` draws the arms at the first reset and at every reset with a seed,
             `"episode"` at every reset. Only with `n_arms`.
         horizon: Steps of an episode, at least 1.
+        render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
         SettingError: a keyword is outside its range, or does not go with the others.
     """
+
+    metadata: dict[str, Any] = render_metadata(fps=10)
 
     def __init__(
         self,
@@ -63,6 +72,7 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         prior: tuple[float, float] | None = None,
         redraw: Redraw = "seed",
         horizon: int = 500,
+        render_mode: str | None = None,
     ) -> None:
         self.horizon = check_count("horizon", horizon)
         _check_combination(means, n_arms, prior, redraw)
@@ -78,6 +88,8 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         self.observation_space = Box(0.0, 1.0, (1,), np.float32)
         self.action_space = Discrete(self.n_arms)
         self._t = 0
+        self.render_mode = render_mode
+        self._display: BanditDisplay | None = bandit_display(self, render_mode, BOUNDS)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -86,11 +98,13 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         super().reset(seed=seed)
         self._t = 0
         if self._prior is None:
+            self._restart_display()
             return _observation(), {}
         fresh = self._means is None or seed is not None or self.redraw == "episode"
         if fresh:
             a, b = self._prior
             self._means = tuple(self.np_random.beta(a, b) for _ in range(self.n_arms))
+        self._restart_display()
         return _observation(), {"new_instance": fresh}
 
     def step(
@@ -108,6 +122,8 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
             raise ResetNeeded("the arms are drawn at the first reset: call reset() before step().")
         reward = 1.0 if self.np_random.random() < means[arm] else 0.0
         self._t += 1
+        if self._display is not None:
+            self._display.saw(arm, reward)
         best = max(means)
         info = {
             "regret": best - means[arm],
@@ -115,6 +131,24 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
             "optimal_action": means.index(best),
         }
         return _observation(), reward, False, self._t >= self.horizon, info
+
+    def render(self) -> Any:
+        """What was seen of the arms: pixels uint8 [height, width, 3], a text, or a window."""
+        return render(self._display)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._display is not None:
+            self._display.close()
+
+    def overlay(self, *, truth: bool = False) -> None:
+        """Whether the true means are drawn too, as diamonds; without a render mode no matter."""
+        if self._display is not None:
+            self._display.truth = truth
+
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
+        """Keys for a person who plays: the digit of an arm, for the first ten."""
+        return digit_keys(self.n_arms)
 
     def oracle(self, horizon: int | None = None) -> BanditOracle:
         """The answer key of the present arms.
@@ -169,6 +203,15 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
         t = check_count(f"{name}.set_state: 't'", state["t"], low=0)
         self.np_random = generator_from(name, state["rng"])
         self._t, self._means = t, means
+        if self._display is not None:
+            self._display.forget()
+
+    def _restart_display(self) -> None:
+        if self._display is not None:
+            self._display.restart()
+
+    def _scene(self) -> BanditScene:
+        return BanditScene(t=self._t, horizon=self.horizon, means=self._means)
 
 
 def _observation() -> NDArray[np.float32]:

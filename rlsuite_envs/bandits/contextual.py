@@ -20,6 +20,10 @@ from rlsuite_envs.bandits.arms import (
     generator_from,
 )
 from rlsuite_envs.bandits.oracle import BanditOracle
+from rlsuite_envs.rendering.arms import Bounds
+from rlsuite_envs.rendering.bandit import BanditDisplay, BanditScene, bandit_display
+from rlsuite_envs.rendering.display import render, render_metadata
+from rlsuite_envs.rendering.tabular import digit_keys
 
 __all__ = ["ContextualBandit", "all_contexts", "draw_theta", "linear_means"]
 
@@ -47,10 +51,13 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         horizon: Steps of an episode, at least 1.
         noise: Half the width of the uniform noise on the reward, at least 0.
         theta_seed: Seed of θ, see `draw_theta`.
+        render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
         SettingError: a keyword is outside its range.
     """
+
+    metadata: dict[str, Any] = render_metadata(fps=10)
 
     def __init__(
         self,
@@ -60,6 +67,7 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         horizon: int = 1000,
         noise: float = 1.0,
         theta_seed: int = 0,
+        render_mode: str | None = None,
     ) -> None:
         d, self.n_arms = check_count("d", d), check_count("n_arms", n_arms)
         _check_size(d, self.n_arms)
@@ -73,6 +81,10 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         self._best_arm = self._means.argmax(axis=1)
         self._context: int | None = None
         self._t = 0
+        self.render_mode = render_mode
+        largest = math.ceil(2.0 * float(np.abs(self._means).max())) / 2.0
+        bounds = Bounds(low=-largest, high=largest, binary=False)
+        self._display: BanditDisplay | None = bandit_display(self, render_mode, bounds)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -80,7 +92,10 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         """Starts an episode and draws its first context. There are no options."""
         super().reset(seed=seed)
         self._t = 0
-        return self._next_context(), {}
+        observation = self._next_context()
+        if self._display is not None:
+            self._display.restart()
+        return observation, {}
 
     def step(
         self, action: np.int64
@@ -103,7 +118,31 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         }
         reward = expected + self.noise * (2.0 * self.np_random.random() - 1.0)
         self._t += 1
-        return self._next_context(), reward, False, self._t >= self.horizon, info
+        observation = self._next_context()
+        if self._display is not None:
+            self._display.saw(arm, reward)
+        return observation, reward, False, self._t >= self.horizon, info
+
+    def render(self) -> Any:
+        """Context and arms: pixels uint8 [height, width, 3], a text, or None after showing it."""
+        return render(self._display)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._display is not None:
+            self._display.close()
+
+    def overlay(self, *, truth: bool = False) -> None:
+        """Whether the arms' means in the present context are drawn, as diamonds.
+
+        Without a render mode it does not matter.
+        """
+        if self._display is not None:
+            self._display.truth = truth
+
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
+        """Keys for a person who plays: the digit of an arm, for the first ten."""
+        return digit_keys(self.n_arms)
 
     def oracle(self, horizon: int | None = None) -> BanditOracle:
         """The answer key, over all 2^d contexts.
@@ -151,6 +190,20 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
                 )
         self.np_random = generator_from(name, state["rng"])
         self._t, self._context = t, context
+        if self._display is not None:
+            self._display.forget()
+
+    def _scene(self) -> BanditScene:
+        context = self._context
+        return BanditScene(
+            t=self._t,
+            horizon=self.horizon,
+            means=None if context is None else self._means[context].tolist(),
+            # nothing is known of the context before the first reset, but its place is kept
+            context=[0.0] * self.theta.shape[1]
+            if context is None
+            else self._contexts[context].tolist(),
+        )
 
     def _next_context(self) -> NDArray[np.float32]:
         """Draws the context of the next decision; returns its observation, a fresh array."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rlsuite_envs.bandits.arms import check_real
+from rlsuite_envs.rendering.grid import Scene
+from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import TabularEnv
 from rlsuite_envs.tabular.layouts import absorbing_mdp, arrivals, slippery
 from rlsuite_envs.tabular.mdp import TabularMDP
@@ -15,6 +17,13 @@ ROWS, COLUMNS = 4, 12
 START, GOAL = 36, 47
 CLIFF = frozenset(range(37, 47))
 STEP, FALL = -1.0, -100.0
+SCENE = Scene(
+    rows=ROWS,
+    columns=COLUMNS,
+    starts=frozenset({START}),
+    goals=frozenset({GOAL}),
+    cliff=CLIFF,
+)
 
 
 class CliffWalk(TabularEnv):
@@ -30,14 +39,24 @@ class CliffWalk(TabularEnv):
     Args:
         slip: Probability in [0, 1] that the move goes to one of the two perpendicular directions,
             slip / 2 each. 0 in the book.
+        render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
-        SettingError: `slip` is outside its range.
+        SettingError: a keyword is outside its range.
     """
 
-    def __init__(self, *, slip: float = 0.0) -> None:
+    _is_grid = True
+
+    def __init__(self, *, slip: float = 0.0, render_mode: str | None = None) -> None:
         slip = check_real("slip", slip, "a probability in [0, 1]", 0.0, 1.0)
-        super().__init__(_mdp(slip), id="rlsuite/CliffWalk-v0")
+        super().__init__(_mdp(slip), id="rlsuite/CliffWalk-v0", render_mode=render_mode)
+
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
+        """Keys for a person who plays: the arrows, or W, D, S and A."""
+        return direction_keys()
+
+    def _scene(self) -> Scene:
+        return SCENE
 
 
 def _mdp(slip: float) -> TabularMDP:

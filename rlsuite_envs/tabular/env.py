@@ -11,6 +11,10 @@ from gymnasium.spaces import Discrete, Space
 
 from registry.errors import InvalidActionError, OracleError, SettingError
 from rlsuite_envs.bandits.arms import check_count, check_state, generator_from
+from rlsuite_envs.rendering import grid
+from rlsuite_envs.rendering.canvas import Frame
+from rlsuite_envs.rendering.display import display_for, render, render_metadata
+from rlsuite_envs.rendering.tabular import checked_overlay
 from rlsuite_envs.tabular.mdp import TabularMDP
 from rlsuite_envs.tabular.oracle import TabularOracle
 
@@ -64,13 +68,26 @@ class TabularEnv(gym.Env[Any, np.int64]):
         form: How states are shown; their numbers, `Discrete(S)`, if None.
         id: The id whose registered time limit `oracle()` means, for an environment that was not
             made by `gymnasium.make`.
+        render_mode: None, `"human"` (a window), `"rgb_array"` or `"ansi"`: the states as numbered
+            tiles, where a subclass has nothing better to show.
+
+    Raises:
+        SettingError: there is no such render mode.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  as in gymnasium.Env
+    metadata: dict[str, Any] = render_metadata(fps=6)
 
     def __init__(
-        self, mdp: TabularMDP, *, form: ObservationForm | None = None, id: str | None = None
+        self,
+        mdp: TabularMDP,
+        *,
+        form: ObservationForm | None = None,
+        id: str | None = None,
+        render_mode: str | None = None,
     ) -> None:
+        self.render_mode = render_mode
+        self._display = display_for(self, render_mode)
+        self._overlay = grid.Overlay()
         self._form = StateNumbers(mdp.n_states) if form is None else form
         self._id = id
         self.observation_space = self._form.space
@@ -91,6 +108,8 @@ class TabularEnv(gym.Env[Any, np.int64]):
                 break
         _, state, probability = drawn
         self._state, self._t = state, 0
+        if self._display is not None:
+            self._display.show()
         return self._form.one(state), {"prob": probability}
 
     def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -114,7 +133,32 @@ class TabularEnv(gym.Env[Any, np.int64]):
         _, state, reward, terminated, probability = drawn
         self._state = state
         self._t += 1
+        if self._display is not None:
+            self._display.show()
         return self._form.one(state), reward, terminated, False, {"prob": probability}
+
+    def render(self) -> Any:
+        """The present state: pixels uint8 [height, width, 3], a text, or None after showing it."""
+        return render(self._display)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._display is not None:
+            self._display.close()
+
+    def overlay(self, values: Any = None, policy: Any = None) -> None:
+        """What is drawn over the cells from now on; without arguments nothing.
+
+        Args:
+            values: A number for each state, [S]: a heat map. NaN leaves a cell as it is.
+            policy: Probabilities [S, A], or an action for each state [S]: arrows. Only where
+                states are places of a grid.
+
+        Raises:
+            SettingError: they are no such arrays, or there is no grid for arrows.
+        """
+        shape = (self._mdp.n_states, self._mdp.n_actions)
+        self._overlay = checked_overlay(values, policy, shape, places=self._is_grid)
 
     @property
     def model(self) -> TabularMDP:
@@ -179,6 +223,19 @@ class TabularEnv(gym.Env[Any, np.int64]):
                 )
         self.np_random = generator_from(name, state["rng"])
         self._t, self._state = t, s
+
+    _is_grid = False  # whether states are cells and actions the four directions
+
+    def _scene(self) -> grid.Scene:
+        """What the state is drawn in."""
+        starts = frozenset(np.flatnonzero(self._mdp.start).tolist())
+        return grid.tiles(self._mdp.n_states, starts)
+
+    def _frame(self) -> Frame:
+        return grid.frame(self._scene(), self._state, f"step {self._t}", self._overlay)
+
+    def _text(self) -> str:
+        return grid.text(self._scene(), self._state, f"step {self._t}", self._overlay)
 
     def _use(self, mdp: TabularMDP) -> None:
         """Draws from this model from now on. Its rows are turned into lists when they are met."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
 from rlsuite_envs.bandits.arms import check_count, check_real, check_state
+from rlsuite_envs.rendering.grid import Scene
+from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
 from rlsuite_envs.tabular.layouts import Layout, grid_mdp, parse_map, random_layout
 from rlsuite_envs.tabular.mdp import TabularMDP
@@ -109,10 +111,13 @@ class GridWorld(TabularEnv):
             not show them. The oracle then answers for the present layout.
         observation: `"index"` (number of the cell), `"position"` (row and column) or `"planes"`
             (agent, obstacles and goals as 0 and 1).
+        render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
         SettingError: a keyword is outside its range, or does not go with the others.
     """
+
+    _is_grid = True
 
     def __init__(
         self,
@@ -124,6 +129,7 @@ class GridWorld(TabularEnv):
         slip: float = 0.0,
         redraw: bool = False,
         observation: Observation = "index",
+        render_mode: str | None = None,
     ) -> None:
         drawn = {"size": size, "n_obstacles": n_obstacles, "layout_seed": layout_seed}
         _check_combination(map, drawn, redraw, observation)
@@ -136,6 +142,7 @@ class GridWorld(TabularEnv):
             self._mdp_of(self.layout),
             form=_form(observation, self.layout),
             id="rlsuite/GridWorld-v0",
+            render_mode=render_mode,
         )
 
     def reset(
@@ -175,6 +182,10 @@ class GridWorld(TabularEnv):
         pictures = self._form.every()
         return replace(oracle, scope="instance", encode=lambda: pictures.copy())
 
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
+        """Keys for a person who plays: the arrows, or W, D, S and A."""
+        return direction_keys()
+
     def get_state(self) -> dict[str, Any]:
         """Generator, clock and cell, with `redraw` the obstacles too, as JSON can hold them."""
         state = super().get_state()
@@ -199,6 +210,16 @@ class GridWorld(TabularEnv):
         self._drawn = False
         if obstacles is not None:
             self._show(replace(self.layout, obstacles=frozenset(obstacles)))
+
+    def _scene(self) -> Scene:
+        layout = self.layout
+        return Scene(
+            rows=layout.rows,
+            columns=layout.columns,
+            starts=frozenset({layout.start}),
+            goals=layout.goals,
+            obstacles=layout.obstacles if self._drawn else frozenset(),
+        )
 
     def _show(self, layout: Layout) -> None:
         assert isinstance(self._form, Planes)

@@ -20,6 +20,10 @@ from registry.errors import (
     SettingError,
 )
 from rlsuite_envs.bandits.arms import check_count, check_real, check_state, generator_from
+from rlsuite_envs.rendering import letters
+from rlsuite_envs.rendering.canvas import Frame
+from rlsuite_envs.rendering.display import display_for, render, render_metadata
+from rlsuite_envs.rendering.grid import number
 from rlsuite_envs.tokens.oracle import TokenOracle
 from rlsuite_envs.tokens.reference_models import resolve_reference, tabulate
 from rlsuite_envs.tokens.reward_models import (
@@ -31,6 +35,7 @@ from rlsuite_envs.tokens.reward_models import (
 )
 from rlsuite_envs.tokens.tables import (
     EOS,
+    LETTERS,
     MAX_NEW_TOKENS,
     N_LETTERS,
     N_TOKENS,
@@ -38,11 +43,14 @@ from rlsuite_envs.tokens.tables import (
     PROMPT_LENGTH,
     PROMPTS,
 )
-from rlsuite_envs.tokens.tree import check_tokens, prefix_tree
+from rlsuite_envs.tokens.tree import check_tokens, prefix_tree, spell
 
 __all__ = ["TokenGeneration", "chosen_prompt"]
 
 Observation = dict[str, Any]
+
+NAMES = (*LETTERS, letters.END)
+"""What tokens are called in pictures."""
 
 
 class TokenGeneration(gym.Env[Observation, np.int64]):
@@ -76,11 +84,14 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         no_eos: What is added to the score of a text that the limit cut off.
         beta: β of the objective, at least 0.
         max_new_tokens: T, at most this many tokens after the prompt, EOS counted: 1 to 5.
+        render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
         SettingError: a keyword is outside its range, or a model answers with something malformed.
         UnknownIdError: no reward or reference model has this id.
     """
+
+    metadata: dict[str, Any] = render_metadata(fps=2)
 
     def __init__(
         self,
@@ -90,6 +101,7 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         no_eos: float = -0.5,
         beta: float = 0.4,
         max_new_tokens: int = MAX_NEW_TOKENS,
+        render_mode: str | None = None,
     ) -> None:
         self.no_eos = check_real("no_eos", no_eos, "a finite number", -math.inf, math.inf)
         self.beta = _check_beta(beta)
@@ -117,6 +129,8 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         self._prompt: int | None = None
         self._begin(0)
         self._finished = True
+        self.render_mode = render_mode
+        self._display = display_for(self, render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -136,6 +150,8 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         drawn = int(len(PROMPTS) * self.np_random.random())
         self._prompt = drawn if chosen is None else chosen
         self._begin(self._prompt)
+        if self._display is not None:
+            self._display.show()
         mask = self.action_masks()
         return self._observation(mask), {"action_mask": mask}
 
@@ -158,6 +174,8 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             score, gold = self._scores_of(completion)
             added = self.no_eos if cut else 0.0
             reward, gold = score + added, gold + added
+        if self._display is not None:
+            self._display.show()
         mask = self.action_masks()
         info = {
             "action_mask": mask,
@@ -167,6 +185,19 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             "gold": gold,
         }
         return self._observation(mask), reward, self._finished, False, info
+
+    def render(self) -> Any:
+        """The text so far: pixels uint8 [height, width, 3], a text, or None after showing it."""
+        return render(self._display)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._display is not None:
+            self._display.close()
+
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
+        """Keys for a person who plays: the letters, and Enter for the end of the text."""
+        return {(key,): a for a, key in enumerate([*LETTERS, "\r"])}
 
     def action_masks(self) -> NDArray[np.int8]:
         """1 for each token that the reference policy can write now, int8 [7]; all 1 at the end."""
@@ -296,6 +327,42 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         rows[:, PROMPT_LENGTH] = EOS
         lengths = np.full(len(rows), PROMPT_LENGTH + 1)
         scores_of(self.reward_model, self._reward_name, rows, lengths)
+
+    def _frame(self) -> Frame:
+        return letters.frame(*self._page())
+
+    def _text(self) -> str:
+        return letters.text(*self._page())
+
+    def _page(self) -> tuple[letters.Page, str]:
+        """What is drawn, all of it read off the text itself."""
+        prompt = self._prompt or 0
+        written = self._tokens[PROMPT_LENGTH : self._length].tolist()
+        log_probs, k = [], 0
+        for token in written:
+            log_probs.append(self._ref_logprob[prompt * self._tree.n_prefixes + k][token])
+            k = N_LETTERS * k + 1 + token
+        rewards, caption = [0.0] * len(written), f"{len(written)} of {self.max_new_tokens} tokens"
+        over = self._finished and bool(written)
+        if over:
+            cut = written[-1] != EOS
+            score = self._scores_of(self._completion)[0]
+            rewards[-1] = score + (self.no_eos if cut else 0.0)
+            caption = f"finished   reward {number(rewards[-1])}"
+            if cut:
+                caption += f" = score {number(score)}, cut off {number(self.no_eos)}"
+        page = letters.Page(
+            prompt=spell(PROMPTS[prompt]) if self._prompt is not None else "  ",
+            written=[NAMES[token] for token in written],
+            limit=self.max_new_tokens,
+            rewards=rewards,
+            log_probs=log_probs,
+            tokens=NAMES,
+            next_probs=[]
+            if self._finished
+            else [math.exp(x) for x in self._ref_logprob[self._state]],
+        )
+        return page, caption
 
     def _begin(self, prompt: int) -> None:
         self._tokens = np.full(self._tree.width, PAD, np.int64)

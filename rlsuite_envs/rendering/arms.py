@@ -1,0 +1,227 @@
+"""Arms of a bandit: what they have paid so far, how often they were pulled, how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rlsuite_envs.rendering.canvas import (
+    BLUE,
+    CELL,
+    FAINT,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    PAPER,
+    SKY,
+    Canvas,
+    Frame,
+)
+from rlsuite_envs.rendering.grid import number
+
+__all__ = ["Bounds", "Pulls", "frame", "interval", "text"]
+
+WIDTH, LEFT, RIGHT = 560, 66, 16
+TOP, PLOT, BARS, FOOT = 40, 188, 56, 54
+"""Pixels: above the plot, the plot of the means, the bars of the counts, labels and caption."""
+
+CONTEXT = 40
+"""Pixels that a context takes above the plot."""
+
+Z = 1.959963984540054
+"""The 97.5% point of the normal distribution."""
+
+LABEL = 26
+"""Pixels that the label of an arm needs."""
+
+
+@dataclass(slots=True)
+class Pulls:
+    """What was seen of the arms in this episode.
+
+    Attributes:
+        counts: Pulls of each arm.
+        sums: Sum of its rewards.
+        squares: Sum of their squares.
+        last: Arm and reward of the last pull.
+    """
+
+    counts: list[int]
+    sums: list[float]
+    squares: list[float]
+    last: tuple[int, float] | None = field(default=None)
+
+    @classmethod
+    def none(cls, n_arms: int) -> Pulls:
+        """Before the first pull."""
+        return cls([0] * n_arms, [0.0] * n_arms, [0.0] * n_arms)
+
+    def saw(self, arm: int, reward: float) -> None:
+        """Counts a pull."""
+        self.counts[arm] += 1
+        self.sums[arm] += reward
+        self.squares[arm] += reward * reward
+        self.last = (arm, reward)
+
+    def forget(self) -> None:
+        """Back to the start of an episode."""
+        n = len(self.counts)
+        self.counts, self.sums, self.squares, self.last = [0] * n, [0.0] * n, [0.0] * n, None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The axis of the means, and whether rewards are 0 or 1."""
+
+    low: float
+    high: float
+    binary: bool
+
+
+def interval(pulls: Pulls, arm: int, binary: bool) -> tuple[float, float] | None:
+    """A 95% interval of the arm's mean: Wilson's for rewards of 0 or 1, else the normal one.
+
+    None where there are too few pulls for one: none at all, or one that is not 0 or 1.
+    """
+    n = pulls.counts[arm]
+    if n < (1 if binary else 2):
+        return None
+    mean = pulls.sums[arm] / n
+    if binary:
+        middle = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n))
+        return middle - half, middle + half
+    spread = max(pulls.squares[arm] - n * mean * mean, 0.0) / (n - 1)
+    half = Z * math.sqrt(spread / n)
+    return mean - half, mean + half
+
+
+def frame(
+    pulls: Pulls,
+    bounds: Bounds,
+    caption: str,
+    *,
+    context: Sequence[float] | None = None,
+    truth: Sequence[float] | None = None,
+) -> Frame:
+    """The picture of a bandit: uint8 [height, 560, 3].
+
+    Args:
+        pulls: What was seen so far.
+        bounds: The axis of the means.
+        caption: A few words below.
+        context: The features, plus and minus ones, drawn as filled and empty squares.
+        truth: The true mean of each arm, drawn as diamonds; None keeps it secret.
+    """
+    top = TOP + (0 if context is None else CONTEXT)
+    canvas = Canvas(top + PLOT + BARS + FOOT, WIDTH)
+    if context is not None:
+        _draw_context(canvas, context)
+    if pulls.last is not None:
+        x, width = _column(pulls, pulls.last[0])
+        canvas.box(x, top - 10, width, PLOT + BARS + 36, CELL, radius=min(6, width / 2))
+    _draw_axis(canvas, top, bounds)
+    for arm in range(len(pulls.counts)):
+        _draw_arm(canvas, top, pulls, bounds, arm)
+    if truth is not None:
+        _draw_truth(canvas, top, pulls, bounds, truth)
+    canvas.text(LEFT, canvas.pixels.shape[0] - 14, caption, 10, MUTED)
+    return canvas.pixels
+
+
+def text(
+    pulls: Pulls,
+    bounds: Bounds,
+    caption: str,
+    *,
+    context: Sequence[float] | None = None,
+    truth: Sequence[float] | None = None,
+) -> str:
+    """The same as a table: arm, pulls, mean, 95% interval."""
+    lines = (
+        [] if context is None else ["context " + "".join("+" if x > 0 else "-" for x in context)]
+    )
+    lines.append(f"  arm  pulls    mean  95% interval{'' if truth is None else '      true'}")
+    for arm, n in enumerate(pulls.counts):
+        last = ">" if pulls.last is not None and pulls.last[0] == arm else " "
+        mean = f"{pulls.sums[arm] / n:7.3f}" if n else "      -"
+        ends = interval(pulls, arm, bounds.binary)
+        shown = "-" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
+        row = f"{last} {arm:3d}  {n:5d} {mean}  {shown}"
+        lines.append(row if truth is None else f"{row:<36}{truth[arm]:7.3f}")
+    return "\n".join([*lines, caption]) + "\n"
+
+
+def _column(pulls: Pulls, arm: int) -> tuple[float, float]:
+    """Left edge and width of an arm's column."""
+    width = (WIDTH - LEFT - RIGHT) / len(pulls.counts)
+    shown = min(width, 72.0)
+    return LEFT + arm * width + (width - shown) / 2, shown
+
+
+def _height(top: int, bounds: Bounds, value: float) -> float:
+    share = (value - bounds.low) / (bounds.high - bounds.low)
+    return top + PLOT * (1.0 - min(max(share, 0.0), 1.0))
+
+
+def _draw_context(canvas: Canvas, context: Sequence[float]) -> None:
+    canvas.text(LEFT - 10, 34, "context", 9, MUTED, anchor="right", weight=0.12)
+    side = min(20.0, (WIDTH - LEFT - RIGHT) / len(context) - 4)
+    for i, feature in enumerate(context):
+        x = LEFT + i * (side + 4)
+        canvas.box(x, 18, side, side, BLUE, radius=3)
+        if feature <= 0:
+            canvas.box(x + 1.5, 19.5, side - 3, side - 3, PAPER, radius=2)
+
+
+def _draw_axis(canvas: Canvas, top: int, bounds: Bounds) -> None:
+    """Lines at quarters of the axis, and the line on which the counts stand."""
+    canvas.text(LEFT, top - 16, "mean reward and its 95% interval", 9, MUTED, weight=0.12)
+    for i in range(5):
+        value = bounds.low + (bounds.high - bounds.low) * i / 4
+        y = round(_height(top, bounds, value))
+        canvas.fill(LEFT, y, WIDTH - LEFT - RIGHT, 1, LINE)
+        canvas.text(
+            LEFT - 10, y + 5, number(round(value, 2)), 9, MUTED, anchor="right", weight=0.12
+        )
+    canvas.fill(LEFT, top + PLOT + BARS, WIDTH - LEFT - RIGHT, 1, FAINT)
+    canvas.text(LEFT - 10, top + PLOT + BARS, "pulls", 9, MUTED, anchor="right", weight=0.12)
+
+
+def _draw_arm(canvas: Canvas, top: int, pulls: Pulls, bounds: Bounds, arm: int) -> None:
+    left, width = _column(pulls, arm)
+    center, n = left + width / 2, pulls.counts[arm]
+    base = top + PLOT + BARS
+    bar = (BARS - 26) * n / max(1, *pulls.counts)
+    half = min(0.3 * width, 18.0)
+    canvas.box(center - half, base - bar, 2 * half, bar, SKY)
+    if width >= LABEL:
+        canvas.text(center, base - bar - 5, str(n), 8, INK, anchor="center")
+    if arm % math.ceil(LABEL / width) == 0:
+        is_last = pulls.last is not None and pulls.last[0] == arm
+        color = BLUE if is_last else MUTED
+        canvas.text(center, base + 18, str(arm), 10, color, anchor="center", weight=0.15)
+    ends = interval(pulls, arm, bounds.binary)
+    thick = max(min(0.09 * width, 5.0), 1.5)
+    if ends is not None:
+        low, high = (_height(top, bounds, end) for end in ends)
+        canvas.line([(center, low), (center, high)], thick, SKY)
+        cap = min(0.16 * width, 9.0)
+        for y in (low, high):
+            canvas.line([(center - cap, y), (center + cap, y)], thick * 0.7, SKY)
+    if n:
+        y = _height(top, bounds, pulls.sums[arm] / n)
+        canvas.disc(center, y, thick + 3.5, PAPER)
+        canvas.disc(center, y, thick + 2.0, BLUE)
+
+
+def _draw_truth(
+    canvas: Canvas, top: int, pulls: Pulls, bounds: Bounds, truth: Sequence[float]
+) -> None:
+    for arm, mean in enumerate(truth):
+        left, width = _column(pulls, arm)
+        x, y, r = left + width / 2, _height(top, bounds, mean), max(min(0.12 * width, 7.0), 2.5)
+        for color, size in ((PAPER, r + 1.5), (ORANGE, r)):
+            canvas.polygon([(x, y - size), (x + size, y), (x, y + size), (x - size, y)], color)

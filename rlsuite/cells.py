@@ -23,6 +23,7 @@ from registry.specs import AgentSpec
 from rlsuite.answer_key import AnswerKey, normalised, time_limit
 from rlsuite.episodes import Seat, driver_for
 from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
+from rlsuite.formatting import budget_note
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
 from rlsuite.records import CurvePoint, RunKey, RunRecord
@@ -118,6 +119,10 @@ class _Run:
     eval_seconds: float = 0.0
     resumed_at: float = 0.0  # when the running stretch of training began
 
+    def __post_init__(self) -> None:
+        if self.learns_by_regret:  # steps beyond the budget neither cost nor win anything
+            self.log.regret_steps = self.cell.total_timesteps
+
     @property
     def learns_by_regret(self) -> bool:
         """Whether the task is scored by the regret of learning, so that nothing is evaluated."""
@@ -155,13 +160,10 @@ class _Run:
     def train(self, agent: Any) -> None:
         """Takes the steps of the budget, with evaluations on the way."""
         budget = self.cell.total_timesteps
-        if not callable(getattr(agent, "learn", None)):
-            self.notes.append("only predict(): nothing was trained")
+        if not self._learns(agent):
             budget = 0
             if self.learns_by_regret:
                 self._timed(partial(self._act_only, agent))
-        elif self.spec is not None and self.spec.budget_unit == "none":
-            budget = 0
         elif self.spec is not None and "split_learn" in self.spec.promises:
             self._train_in_parts(agent, budget)
         elif budget:
@@ -171,7 +173,7 @@ class _Run:
             mode = "greedy" if self.cell.deterministic else "sampled"
             self.notes.append(f"the {mode} policy was scored")
         if budget and self.log.steps != budget:
-            self.notes.append(f"took {self.log.steps} steps of a budget of {budget}")
+            self.notes.append(budget_note(self.log.steps, budget))
 
     def _train_in_parts(self, agent: Any, budget: int) -> None:
         done = 0
@@ -199,6 +201,13 @@ class _Run:
             self._timed(partial(agent.learn, budget))
         finally:
             self.log.on_step = None
+
+    def _learns(self, agent: Any) -> bool:
+        """Whether there is something to train."""
+        if not callable(getattr(agent, "learn", None)):
+            self.notes.append("only predict(): nothing was trained")
+            return False
+        return self.spec is None or self.spec.budget_unit != "none"
 
     def _act_only(self, policy: Any) -> None:
         """Plays a policy that does not learn for the whole budget, so that its regret is known."""
@@ -274,7 +283,16 @@ class _Run:
         return self._with_training(scored, final.notes)
 
     def _with_learning(self, blank: RunRecord) -> RunRecord:
-        """Scores the regret summed while learning, against uniform play over as many steps."""
+        """Scores the regret summed over the budget, against uniform play over as many steps.
+
+        Doing less costs less: a run that took fewer steps than its budget is a failed one.
+        """
+        steps, budget = self.log.steps, self.cell.total_timesteps
+        if steps < budget or not budget:
+            error = f"{budget_note(steps, budget)}: its regret is not comparable"
+            return replace(self._with_training(blank, ()), state="failed", error=error)
+        if steps > budget:
+            self.notes.append(f"its regret is counted over the first {budget:,} steps")
         if self.log.regret is None:
             raise SettingError(
                 f"the task {self.cell.task.id!r} is scored by the regret of learning, but its "
@@ -287,7 +305,7 @@ class _Run:
         if key.oracle is None or not key.scores or not horizon:
             return self._with_training(scored, (key.why_not,))
         optimal, baseline = float(key.oracle.optimal_return), float(key.oracle.baseline_return)
-        per_episode = regret * horizon / self.log.steps
+        per_episode = regret * horizon / budget
         scored = replace(
             scored,
             mean_return=optimal - per_episode,

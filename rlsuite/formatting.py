@@ -6,7 +6,7 @@ import math
 
 from rlsuite.statistics import Interval
 
-__all__ = ["interval_text", "number", "seconds_text", "short_task_names"]
+__all__ = ["budget_note", "interval_text", "number", "seconds_text", "short_task_names"]
 
 
 def number(value: float | None) -> str:
@@ -42,6 +42,11 @@ def seconds_text(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def budget_note(steps: int, budget: int) -> str:
+    """What a record and the leaderboards say of a training that did not take its budget."""
+    return f"took {steps:,} steps of a budget of {budget:,}"
 
 
 def short_task_names(tasks: tuple[str, ...]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from registry.errors import SettingError
 from rlsuite.boards import Leaderboard, Quantity, Row, TaskCell
+from rlsuite.formatting import budget_note
 from rlsuite.records import RunRecord, canonical_json
 from rlsuite.statistics import (
     Interval,
@@ -377,7 +378,25 @@ def _notes(
         *_how_scored(records),
         *_what_is_missing(rows, plan),
         *_what_differs(rows, tasks),
+        *_off_budget(records),
     )
+
+
+def _off_budget(records: tuple[RunRecord, ...]) -> Iterable[str]:
+    """Trainings that took fewer or more steps than they were given; failed ones say so."""
+    found: dict[tuple[str, str, int], list[int]] = {}
+    for record in records:
+        steps, budget = record.steps_used, record.total_timesteps
+        if record.state == "ok" and budget_note(steps, budget) in record.notes:
+            found.setdefault((record.agent, record.task, budget), []).append(steps)
+    if not found:
+        return
+    parts = []
+    for (agent, task, budget), taken in found.items():
+        low, high = min(taken), max(taken)
+        steps = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        parts.append(f"{agent} on {task} {steps} of {budget:,}")
+    yield f"Trainings that did not take the steps of their budget: {'; '.join(parts)}."
 
 
 def _how_aggregated(rows: list[Row], tasks: tuple[str, ...], plan: _Plan) -> Iterable[str]:

@@ -24,13 +24,19 @@ class TrainingLog:
     Args:
         on_step: Called as `on_step(steps)` after every step; an exception from it ends the
             training.
+        regret_steps: How many steps the regret is summed over; None is all of them.
     """
 
-    def __init__(self, on_step: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_step: Callable[[int], None] | None = None,
+        regret_steps: int | None = None,
+    ) -> None:
         self.steps = 0
         self.episodes = 0
         self.regret: float | None = None
         self.on_step = on_step
+        self.regret_steps = regret_steps
         self._width = 1
         self._edge = 0  # the last step of the open window
         self._returns: list[float] = []
@@ -44,7 +50,7 @@ class TrainingLog:
         if self.steps > self._edge:
             self._close()
             self._edge = -(-self.steps // self._width) * self._width
-        if regret is not None:
+        if regret is not None and (self.regret_steps is None or self.steps <= self.regret_steps):
             self.regret = (self.regret or 0.0) + float(regret)
 
     def finish(self, episode_return: float, length: int) -> None:

@@ -15,6 +15,7 @@ from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
 from rlsuite import benchmarking, cells, identity
 from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
+from rlsuite.leaderboard import leaderboards
 from rlsuite.records import canonical_json
 from rlsuite.suite import Grid, Suite, choices
 
@@ -217,6 +218,52 @@ def test_arms_drawn_anew_give_regret_but_no_score(run):
     (record,) = run(agents=["rlsuite/UCB1-v0"], tasks=[task], seeds=1).records
     assert record.regret > 0
     assert record.score is record.mean_return is None
+
+
+class Half:
+    """Takes half of its budget, always the best arm but one."""
+
+    def __init__(self, env, *, seed, factor=0.5):
+        self.env, self.factor = env, factor
+
+    def learn(self, total_timesteps):
+        self.env.reset()
+        for _ in range(int(self.factor * total_timesteps)):
+            *_, terminated, truncated, _ = self.env.step(0)
+            if terminated or truncated:
+                self.env.reset()
+
+    def predict(self, observation):
+        return 0, None
+
+
+def test_regret_of_fewer_steps_than_the_budget_is_not_comparable(run):
+    """Else the laziest would be the first: regret grows with every step."""
+    result = run(agents={"half": Half, "u": "rlsuite/UCB1-v0"}, tasks=[BANDIT], seeds=1)
+    half, ucb = result.records
+    assert (half.state, half.steps_used, half.regret, half.score) == ("failed", 250, None, None)
+    assert half.error == "took 250 steps of a budget of 500: its regret is not comparable"
+    (board,) = leaderboards(result.records)
+    assert [(row.agent, row.rank) for row in board.rows] == [("u", 1), ("half", None)]
+    assert ucb.state == "ok"
+
+
+def test_a_budget_of_no_steps_has_no_regret(run):
+    (record,) = run(agents=["rlsuite/UCB1-v0"], tasks=[BANDIT], seeds=1, total_timesteps=0).records
+    assert record.error == "took 0 steps of a budget of 0: its regret is not comparable"
+
+
+def test_regret_is_counted_up_to_the_budget_and_no_further(run):
+    (exact,) = run(agents={"x": (Half, {"factor": 1})}, tasks=[BANDIT], seeds=1).records
+    (more,) = run(agents={"x": (Half, {"factor": 1.5})}, tasks=[BANDIT], seeds=1).records
+    assert (exact.steps_used, more.steps_used) == (500, 750)
+    assert more.regret == exact.regret == pytest.approx(0.8 * 500)
+    assert more.score == exact.score
+    assert more.training.regret[-1] == more.regret
+    assert more.notes[-2:] == (
+        "took 750 steps of a budget of 500",
+        "its regret is counted over the first 500 steps",
+    )
 
 
 # Same key, same bits ----------------------------------------------------------------------------

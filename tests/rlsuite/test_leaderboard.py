@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import SettingError
+from rlsuite.formatting import budget_note
 from rlsuite.leaderboard import distinct_records, leaderboards, task_cell, to_markdown
 from rlsuite.statistics import bootstrap_interval, student_t_interval
 
@@ -236,3 +237,20 @@ def test_metrics_and_methods_of_a_cell(make_record):
 def test_a_cell_without_records_is_refused():
     with pytest.raises(SettingError, match="needs at least one record"):
         task_cell(())
+
+
+def test_trainings_off_their_budget_are_named(make_record):
+    """Strangers may overshoot, and whoever reads the table is told by how much."""
+    more = [
+        make_record(GRID, "ppo", seed, steps_used=steps, notes=(budget_note(steps, 20_000),))
+        for seed, steps in enumerate((20_480, 20_992))
+    ]
+    less = make_record(GRID, "lazy", steps_used=0, notes=(budget_note(0, 20_000),))
+    untrained = make_record(GRID, "rule", steps_used=0, notes=("only predict()",))
+    (board,) = leaderboards([*more, less, untrained, make_record(GRID, "exact")])
+    assert board.notes[-1] == (
+        "Trainings that did not take the steps of their budget: "
+        f"lazy on {GRID} 0 of 20,000; ppo on {GRID} 20,480 to 20,992 of 20,000."
+    )
+    (board,) = leaderboards([untrained, make_record(GRID, "exact")])
+    assert not any("budget" in note for note in board.notes)

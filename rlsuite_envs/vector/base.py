@@ -137,6 +137,10 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
     def _observation(self, i: int) -> Any:
         """The present observation of row i, as the single environment returns it."""
 
+    def _some_observations(self, rows: Ints) -> list[Any]:
+        """The present observations of some rows, each as the single environment returns it."""
+        return [self._observation(i) for i in rows.tolist()]
+
     @abc.abstractmethod
     def _row(self, i: int) -> dict[str, Any]:
         """Row i as `get_state` of the single environment tells it, without `rng`."""
@@ -349,8 +353,8 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
             column[rows] = 0
             info[f"_{key}"] = over.copy()
         observations = np.full(self.num_envs, None, object)
-        for i in rows.tolist():
-            observations[i] = self._observation(i)
+        for i, observation in zip(rows.tolist(), self._some_observations(rows), strict=True):
+            observations[i] = observation
         return {
             "final_obs": observations,
             "_final_obs": over.copy(),

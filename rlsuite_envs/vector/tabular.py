@@ -35,6 +35,9 @@ OUTCOME = np.dtype(
 )
 """One outcome of an action, 32 bytes: what a step reads lies side by side."""
 
+FEW = 8
+"""Up to so many outcomes are counted without a jump, which the processor would guess wrong."""
+
 START = np.dtype([("below", np.float64), ("probability", np.float64), ("state", np.int64)])
 
 
@@ -217,6 +220,11 @@ class TabularVectorEnv(NativeVectorEnv):
             return self._show.one(i, state)
         return self._form.one(state)
 
+    def _some_observations(self, rows: Ints) -> list[Any]:
+        if isinstance(self._form, StateNumbers):
+            return self._state[rows].tolist()
+        return super()._some_observations(rows)
+
     def _row(self, i: int) -> dict[str, Any]:
         state = self._state.item(i) if self._started else None
         row = {"t": self._clock.item(i), "state": state}
@@ -371,8 +379,12 @@ def _run(  # type: ignore[no-untyped-def]  # numba infers the types
             advance(rng, i)  # a uniform is drawn where there is only one possibility too
         else:
             u = uniform(rng, i)
-            while k < n_outcomes and u >= row[k].below:
-                k += 1
+            if n_outcomes <= FEW:
+                for j in range(n_outcomes):
+                    k += u >= row[j].below
+            else:
+                while k < n_outcomes and u >= row[k].below:
+                    k += 1
             if k == n_outcomes:
                 k = 0
         state[i] = row[k].next_state

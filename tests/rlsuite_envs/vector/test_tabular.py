@@ -56,7 +56,7 @@ def table(seed, states=5, actions=3, outcomes=3, ending=0.2):
 @settings(max_examples=60, deadline=None)
 @given(
     model=st.integers(0, 10**6),
-    outcomes=st.integers(1, 4),
+    outcomes=st.integers(1, 4) | st.just(11),
     mode=modes,
     limit=limits,
     n=widths,

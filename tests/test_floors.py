@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rlsuite_envs": {"registry"},
     "rlsuite_agents": {"registry"},
     "rlsuite": {"registry"},
+    "rlsuite_pytest": {"registry", "rlsuite"},
 }
 HEAVY = (
     "torch",

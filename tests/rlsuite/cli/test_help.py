@@ -21,6 +21,9 @@ COMMANDS = [
     "bench",
     "bench run",
     "bench report",
+    "check",
+    "check env",
+    "check agent",
     "plugins",
     "doctor",
 ]

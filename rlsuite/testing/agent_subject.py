@@ -1,0 +1,259 @@
+"""The agent that is checked: how to make it, where it learns, and how two of them are compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from registry.catalogue import registry
+from registry.specs import AgentSpec, TaskSpec
+from rlsuite.episodes import stack
+from rlsuite.making import (
+    build_agent,
+    check_environment_id,
+    check_keywords,
+    make_config,
+    make_environment,
+    train_env,
+    width_of,
+)
+from rlsuite.testing.report import Skip
+from rlsuite.testing.sanity import Form, TinyTask, Walk, limited
+from rlsuite.testing.walks import mask_of, seeded_walk
+
+__all__ = ["AgentSubject", "Course", "agent_subject"]
+
+CLASS_ENTRY_POINT = "rlsuite.testing.agent_subject:AgentSubject"
+"""Stands in the spec of a class that is handed in, which no entry point leads to."""
+
+
+class Course(gym.Wrapper[Any, Any, Any, Any]):
+    """Notes what is done to an environment: the seeds of its resets, its actions and rewards."""
+
+    stateless = True
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.events: list[tuple[str, Any, Any]] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return sum(kind == "step" for kind, _, _ in self.events)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets, and notes the seed."""
+        self.events.append(("reset", seed, None))
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps, and notes action and reward."""
+        outcome = self.env.step(action)
+        self.events.append(("step", np.asarray(action).tolist(), outcome[1]))
+        return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSubject:
+    """A registered agent, or a class, with its settings and where it is to learn.
+
+    `env` is the task whose environment the checks use instead of `Walk`. `steps` is the length of a
+    training run in the checks of the contract, `ladder_steps` the largest budget of a tiny task.
+    """
+
+    name: str
+    spec: AgentSpec
+    agent_type: Any
+    config: Any = None
+    env: TaskSpec | None = None
+    steps: int = 240
+    ladder_steps: int = 20_000
+    is_class: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """How many environments it learns in side by side."""
+        return 1 if self.config is None else width_of(self.spec, self.config)
+
+    def promises(self, promise: str) -> bool:
+        """Whether the agent's spec names the promise."""
+        return promise in self.spec.promises
+
+    def require_promise(self, promise: str) -> None:
+        """Raises `Skip` unless the agent promises it."""
+        if not self.promises(promise):
+            raise Skip(f"it does not promise {promise}")
+
+    def require_steps(self) -> None:
+        """Raises `Skip` unless its budget is counted in environment steps."""
+        if self.spec.budget_unit != "steps":
+            raise Skip(f"its budget is counted in {self.spec.budget_unit}, not in steps")
+
+    @property
+    def form(self) -> Form:
+        """The form of observation that the tiny tasks are shown in."""
+        allowed = self.spec.spaces.observation
+        for form in ("Discrete", "Box", "Dict"):
+            if "any" in allowed or form in allowed:
+                return form
+        raise Skip(f"the tiny tasks have no observations of {' or '.join(allowed)}")
+
+    def require_discrete_actions(self) -> None:
+        """Raises `Skip` unless it can play the tiny tasks."""
+        if not {"any", "Discrete"} & set(self.spec.spaces.action):
+            raise Skip(f"the tiny tasks have Discrete actions, it wants {self.spec.spaces.action}")
+
+    def task(self) -> gym.Env[Any, Any]:
+        """One environment of the contract's checks."""
+        if self.env is not None:
+            return make_environment(self.env)
+        self.require_discrete_actions()
+        return limited(Walk(self.form))
+
+    def tiny(self, make: Callable[[Form], TinyTask], limit: int = 20) -> gym.Env[Any, Any]:
+        """A tiny task in this agent's form."""
+        self.require_discrete_actions()
+        return limited(make(self.form), limit)
+
+    def courses(self, make: Callable[[], gym.Env[Any, Any]] | None = None) -> tuple[Any, Any]:
+        """What the agent is given to learn in, and the `Course` of each environment in it."""
+        found: list[Course] = []
+
+        def one(_: int) -> Course:
+            found.append(Course((make or self.task)()))
+            return found[-1]
+
+        env = train_env(self.spec, self.config, one) if self.config is not None else one(0)
+        return env, found
+
+    def build(self, env: Any, seed: int = 0, config: Any = None) -> Any:
+        """The agent in this environment."""
+        if self.is_class and self.config is None:
+            return self.agent_type(env, seed=seed, **self.settings)
+        chosen = self.config if config is None else config
+        return build_agent(self.spec, self.agent_type, chosen, env, seed=seed, device="cpu")
+
+    def trained(self, steps: int | None = None, seed: int = 0) -> tuple[Any, Any]:
+        """An agent that has learned, and its courses."""
+        env, courses = self.courses()
+        agent = self.build(env, seed)
+        agent.learn(self.whole(self.steps if steps is None else steps))
+        return agent, courses
+
+    def whole(self, steps: int) -> int:
+        """The number of steps as a multiple of the width."""
+        return steps * self.width
+
+    def configure(self, **settings: Any) -> Any:
+        """The settings with some changed; None for a class without settings."""
+        if self.config is None:
+            return None
+        known = {f.name for f in dataclasses.fields(self.config)}
+        kept = {name: value for name, value in settings.items() if name in known}
+        return dataclasses.replace(self.config, **kept)
+
+    def observations(self, n: int = 8) -> tuple[list[Any], list[Any]]:
+        """`n` observations of its environment, and their masks (None where there are none)."""
+        env = self.task()
+        found, masks = [], []
+        for event in seeded_walk(env, 4 * n, 11):
+            if not event.over:
+                found.append(event.observation)
+                masks.append(mask_of(env, event.observation, event.info))
+        every = max(1, len(found) // n)
+        return found[::every][:n], masks[::every][:n]
+
+    def behaviour(self, agent: Any) -> Any:
+        """What the agent would do: probabilities where it states them, else greedy actions."""
+        observations, masks = self.observations()
+        batch = stack(observations)
+        if callable(getattr(agent, "action_probabilities", None)):
+            mask = None if masks[0] is None else np.stack(masks)
+            return np.asarray(agent.action_probabilities(batch, deterministic=False, mask=mask))
+        return np.asarray(predict(agent, batch, deterministic=True))
+
+    def fingerprint(self, agent: Any) -> str | None:
+        """SHA-256 of the checkpoint, None if the agent cannot save or never writes it twice."""
+        if not callable(getattr(agent, "save", None)):
+            return None
+        digests = [_saved(agent) for _ in range(2)]
+        return digests[0] if digests[0] == digests[1] else None
+
+
+def _saved(agent: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent"
+        agent.save(path)
+        files = sorted(Path(folder).iterdir())  # some add a suffix
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def predict(agent: Any, observation: Any, **keywords: Any) -> Any:
+    """The actions, without the state; `deterministic` is left out for those that do not know it."""
+    if not takes(agent.predict, "deterministic"):
+        keywords.pop("deterministic", None)
+    answer = agent.predict(observation, **keywords)
+    return answer[0]
+
+
+def takes(function: Any, name: str) -> bool:
+    """Whether a function takes the keyword."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def agent_subject(
+    agent: str | type | AgentSubject,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    env: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    spec: AgentSpec | None = None,
+) -> AgentSubject:
+    """The subject of an id or a class.
+
+    A class is called as `cls(env, seed=seed)`, or, where it names its settings in `config_type`, as
+    `cls(env, config, seed=seed, device="cpu")`. It promises nothing unless `spec` says so.
+
+    Raises:
+        UnknownIdError: no agent, or no environment, has this id.
+        SettingError: an unknown setting or keyword, or a value outside its range.
+    """
+    if isinstance(agent, AgentSubject):
+        return agent
+    task = None
+    if env is not None:
+        base = registry.task_spec(env)
+        check_environment_id(base.env_id)
+        merged = {**base.env_kwargs, **(env_kwargs or {})}
+        check_keywords(base.env_id, merged)
+        task = dataclasses.replace(base, env_kwargs=merged)
+    given = dict(settings or {})
+    if isinstance(agent, str):
+        spec = registry.agent_spec(agent)
+        agent_type = spec.load()
+    else:
+        agent_type = agent
+        spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
+    has_config = not inspect.isclass(agent) or hasattr(agent_type, "config_type")
+    return AgentSubject(
+        name=spec.id if isinstance(agent, str) else agent.__name__,
+        spec=spec,
+        agent_type=agent_type,
+        config=make_config(spec, agent_type, given) if has_config else None,
+        env=task,
+        is_class=not isinstance(agent, str),
+        settings=given,
+    )

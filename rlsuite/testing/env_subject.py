@@ -1,0 +1,66 @@
+"""The environment that is checked: how to make it, and what the checks ask of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from registry.catalogue import registry
+from rlsuite.making import check_environment_id, check_keywords
+
+__all__ = ["EnvSubject", "env_subject"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvSubject:
+    """An environment id or spec with its keywords.
+
+    `steps` is the length of a walk that several checks take, `samples` the number of steps and of
+    episodes' steps in statistical ones.
+    """
+
+    id: str
+    spec: EnvSpec
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 1_000
+    samples: int = 20_000
+
+    def make(self, **more: Any) -> gym.Env[Any, Any]:
+        """A new environment, as `gymnasium.make` wraps it."""
+        return gym.make(self.spec, **{**self.kwargs, **more})
+
+    def bare(self, **more: Any) -> Any:
+        """A new environment without wrappers."""
+        return self.make(**more).unwrapped
+
+    @property
+    def metric(self) -> str:
+        """What the task of this id is scored by."""
+        return registry.task_spec(self.id).metric
+
+
+def env_subject(
+    env: str | EnvSpec | EnvSubject, env_kwargs: Mapping[str, Any] | None = None
+) -> EnvSubject:
+    """The subject of an id (`module:id` imports the module first) or of a spec.
+
+    Raises:
+        UnknownIdError: Gymnasium knows no environment of this id.
+        SettingError: the environment takes no such keyword.
+    """
+    if isinstance(env, EnvSubject):
+        return env
+    kwargs = dict(env_kwargs or {})
+    if isinstance(env, EnvSpec):
+        return EnvSubject(id=env.id, spec=env, kwargs=kwargs)
+    module, _, identifier = env.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    check_environment_id(identifier)
+    check_keywords(identifier, kwargs)
+    return EnvSubject(id=identifier, spec=gym.spec(identifier), kwargs=kwargs)

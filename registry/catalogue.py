@@ -12,7 +12,15 @@ from typing import Any
 import gymnasium as gym
 
 from registry.errors import PluginError, TakenIdError, UnknownIdError, did_you_mean
-from registry.specs import AgentSpec, Entry, Provenance, TaskSpec, check_entry_point, check_id
+from registry.specs import (
+    AgentSpec,
+    Entry,
+    Provenance,
+    TaskSpec,
+    check_entry_point,
+    check_id,
+    imported_id,
+)
 
 __all__ = ["KINDS", "Registry", "Transaction", "registry"]
 
@@ -131,7 +139,11 @@ class Registry:
         return AgentSpec(id=entry.id, entry_point=entry.entry_point, **entry.meta)
 
     def task_spec(self, identifier: str) -> TaskSpec:
-        """The spec of a listed task, else the default protocol for the environment of that id."""
+        """The spec of a listed task, else the default protocol for the environment of that id.
+
+        `module:id` imports the module first, as `gymnasium.make` does.
+        """
+        identifier = imported_id(identifier)
         entry = self.find("task", identifier)
         if entry is None:
             return TaskSpec(id=identifier, env_id=identifier)

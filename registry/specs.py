@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from registry.errors import PluginError
+from registry.errors import PluginError, UnknownIdError
 
 __all__ = [
     "AgentSpec",
@@ -23,6 +23,7 @@ __all__ = [
     "TaskSpec",
     "check_entry_point",
     "check_id",
+    "imported_id",
     "load_entry_point",
 ]
 
@@ -48,7 +49,7 @@ Learns = Literal["nothing", "bandit", "values", "policy"]
 steps, by policies that are greedy in the end. `policy`: control, by stochastic policies too.
 """
 
-_ID = re.compile(r"^[A-Za-z0-9_:-]+/[A-Za-z0-9_.:-]+-v\d+$")
+_ID = re.compile(r"^[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+-v\d+$")
 _ENTRY_POINT = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
@@ -67,6 +68,33 @@ def check_entry_point(entry_point: object) -> None:
             "an entry point is a string 'package.module:name', so that nothing is imported before "
             f"it is used; got {entry_point!r}."
         )
+
+
+def imported_id(identifier: str) -> str:
+    """The id itself; of `module:id` the part behind the colon, after importing the module.
+
+    Gymnasium's `make` reads ids so: the module registers what it brings when it is imported.
+
+    Raises:
+        UnknownIdError: there is no such module, or the id has another form. Errors of the import
+            itself pass through.
+    """
+    if ":" not in identifier:
+        return identifier
+    module, _, bare = identifier.partition(":")
+    if not module or not bare or ":" in bare:
+        raise UnknownIdError(
+            "an id with a module in front reads 'module:namespace/Name-vN', like "
+            f"'rlsuite:rlsuite/GridWorld-v0'; got {identifier!r}."
+        )
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UnknownIdError(
+            f"the id {identifier!r} asks to import {module!r} first, and there is no module "
+            f"{error.name!r}. Install it, or leave the part before the colon out."
+        ) from error
+    return bare
 
 
 def load_entry_point(entry_point: str) -> Any:

@@ -27,6 +27,11 @@ __all__ = ["Evaluation", "Evaluator", "evaluate"]
 MAX_STEPS = 100_000
 """The evaluation's own cap on the length of an episode, for policies that loop for ever."""
 
+UNIFORM = (
+    "this policy draws every action alike, so its greedy form always takes the lowest one; "
+    "deterministic=False (--sampled) scores it as it plays"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
@@ -269,6 +274,9 @@ class Evaluator:
             return None
         if not math.isfinite(value):
             return None
+        uniform = greedy and _is_uniform(
+            policy.action_probabilities(observations, deterministic=False, **keywords)
+        )
         return Evaluation(
             task=self.task.id,
             metric=self.task.metric,
@@ -286,6 +294,7 @@ class Evaluator:
             invariant=True,
             seed=seed,
             metrics={name: float(v) for name, v in oracle.policy_metrics(pi).items()},
+            notes=(UNIFORM,) if uniform else (),
         )
 
     def _sampled(
@@ -335,6 +344,12 @@ class Evaluator:
 def _states_probabilities(policy: Any, env: gym.Env[Any, Any]) -> bool:
     stated = callable(getattr(policy, "action_probabilities", None))
     return stated and isinstance(env.action_space, Discrete)
+
+
+def _is_uniform(pi: Any) -> bool:
+    """Whether every row gives all of its actions the same probability."""
+    pi = np.asarray(pi)
+    return bool(np.all(pi == pi[:, :1]))
 
 
 def _published_score(task: TaskSpec, mean: float) -> tuple[float | None, str]:

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from registry.catalogue import registry
 from registry.errors import PluginError, SettingError, UnsupportedSpaceError, did_you_mean
 from registry.seeding import check_seed
-from registry.specs import AgentSpec, TaskSpec, load_entry_point
+from registry.specs import AgentSpec, TaskSpec, imported_id, load_entry_point
 
 __all__ = ["build_agent", "make_agent", "make_config", "make_environment", "train_env"]
 
@@ -65,13 +65,40 @@ def build_agent(
     """The agent, after a check that it can handle the environment.
 
     Raises:
+        PluginError: the class does not keep the contract of an agent.
         UnsupportedSpaceError: it cannot act in these spaces.
         SettingError: it wants another number of environments, or a model that is not there.
     """
+    check_contract(spec, agent_type)
     check_spaces(spec, env)
     _check_width(spec, config, env)
     _check_requirements(spec, env)
     return agent_type(env, config, seed=seed, device=device)
+
+
+def check_contract(spec: AgentSpec, agent_type: Any) -> None:
+    """Raises `PluginError` unless the class has the methods of a registered agent.
+
+    Before anything is trained: an agent that cannot be saved would say so too late.
+    """
+    for method in ("learn", "predict", "save", "load"):
+        if not callable(getattr(agent_type, method, None)):
+            raise PluginError(
+                f"agent {spec.id!r} has no method {method}: a registered agent answers "
+                "learn(total_timesteps, callback=None), predict(observation, ...), save(path) and "
+                "load(path, env=None, device='cpu')."
+            )
+    if not _takes_callback(agent_type.learn):
+        raise PluginError(
+            f"agent {spec.id!r}: learn must take a callback, learn(total_timesteps, "
+            f"callback=None), got learn{inspect.signature(agent_type.learn)}."
+        )
+
+
+def _takes_callback(learn: Any) -> bool:
+    parameters = list(inspect.signature(learn).parameters.values())
+    variable = any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+    return variable or any(p.name == "callback" for p in parameters)
 
 
 def make_config(spec: AgentSpec, agent_type: Any, settings: Mapping[str, Any]) -> Any:
@@ -109,34 +136,35 @@ def make_environment(task: str | TaskSpec) -> gym.Env[Any, Any]:
         SettingError: the environment takes no such keyword.
     """
     spec = registry.task_spec(task) if isinstance(task, str) else task
-    check_environment_id(spec.env_id)
-    check_keywords(spec.env_id, spec.env_kwargs)
-    env = gym.make(spec.env_id, **spec.env_kwargs)
+    env_id = check_environment_id(spec.env_id)
+    check_keywords(env_id, spec.env_kwargs)
+    env = gym.make(env_id, **spec.env_kwargs)
     for entry_point, keywords in spec.wrappers:
         env = load_entry_point(entry_point)(env, **keywords)
     return env
 
 
-def check_environment_id(env_id: str) -> None:
-    """Raises `UnknownIdError` unless Gymnasium can make the id.
+def check_environment_id(env_id: str) -> str:
+    """The id that Gymnasium can make; of `module:id` the part behind the colon.
 
-    `module:id` is left to `gymnasium.make`, which imports the module first.
+    Raises:
+        UnknownIdError: there is no such environment, or no such module.
     """
+    env_id = imported_id(env_id)
     registry.find("env", env_id)  # gives plugins that failed early their second try
-    if ":" in env_id:
-        return
     try:
         gym.spec(env_id)
     except gym.error.Error as error:
         raise registry.unknown("env", env_id, also=tuple(gym.registry)) from error
+    return env_id
 
 
 def check_keywords(env_id: str, keywords: Mapping[str, Any]) -> None:
     """Raises `SettingError` where the environment's class takes no keyword of this name.
 
-    `module:id` is left to `gymnasium.make`, and so is a class that takes any keyword.
+    A class that takes any keyword is left to `gymnasium.make`.
     """
-    if not keywords or ":" in env_id:
+    if not keywords:
         return
     known = accepted_keywords(env_id)
     if known is None:

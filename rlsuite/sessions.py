@@ -20,7 +20,7 @@ from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
 from rlsuite.cells import GLOBAL_STREAMS
 from rlsuite.diagnosis import write_failure
-from rlsuite.evaluation import Evaluation, Evaluator
+from rlsuite.evaluation import Evaluation, Evaluator, check_whole
 from rlsuite.isolation import global_streams, one_thread
 from rlsuite.making import (
     build_agent,
@@ -120,6 +120,7 @@ def train_agent(
         RlsuiteError: whatever is refused; a place that cannot be written is refused before the
             training and not after it.
     """
+    check_whole("episodes", episodes)
     task = task_with(environment, env_settings or {})
     if save is not None:
         refuse_unwritable(save)
@@ -164,6 +165,7 @@ def evaluate_agent(
     Raises:
         RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
     """
+    check_whole("episodes", episodes)
     task = task_with(environment, env_settings or {})
     if checkpoint is None:
         policy = _learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)

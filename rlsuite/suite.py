@@ -23,14 +23,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from registry.catalogue import registry
 from registry.errors import RlsuiteError, SuiteError, did_you_mean
-from registry.specs import TaskSpec
+from registry.specs import TaskSpec, imported_id
 from rlsuite.making import check_environment_id, check_keywords, make_config
 
 __all__ = ["AgentChoice", "Cell", "Grid", "Suite", "load_suite"]
@@ -143,7 +143,7 @@ class Suite:
         seen: set[str] = set()
         for grid in self.grids:
             for task in grid.tasks:
-                spec = registry.task_spec(task) if isinstance(task, str) else task
+                spec = _task(task)
                 for label, choice in grid.agents.items():
                     for seed in grid.seeds:
                         cell = _cell(grid, spec, label, choice, seed)
@@ -161,7 +161,7 @@ class Suite:
         """
         for grid in self.grids:
             for task in grid.tasks:
-                _check_task(registry.task_spec(task) if isinstance(task, str) else task)
+                _check_task(_task(task))
             for choice in grid.agents.values():
                 _check_choice(choice)
 
@@ -236,7 +236,10 @@ def _grid(table: Mapping[str, Any], own: Mapping[str, TaskSpec]) -> Grid:
     _check_keys("a grid", table, tuple(f.name for f in fields(Grid)))
     tasks = table.get("tasks", [])
     if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
-        raise SuiteError(f"tasks must be a list of ids, got {tasks!r}.")
+        raise SuiteError(
+            f"tasks must be a list of ids, got {tasks!r}. A task with keywords of its own is "
+            "written as [[task]] with an id, an env_id and env_kwargs, and named here by its id."
+        )
     agents = choices(table.get("agents", {}))
     rest = {key: value for key, value in table.items() if key not in ("tasks", "agents")}
     return Grid(tasks=tuple(own.get(task, task) for task in tasks), agents=agents, **rest)
@@ -309,6 +312,13 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
             f"0, got {seeds!r}."
         )
     return listed
+
+
+def _task(task: str | TaskSpec) -> TaskSpec:
+    """The spec of a task; of an environment named `module:id` the module is imported."""
+    if isinstance(task, str):
+        return registry.task_spec(task)
+    return replace(task, env_id=imported_id(task.env_id))
 
 
 def _check_task(task: TaskSpec) -> None:

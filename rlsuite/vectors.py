@@ -43,7 +43,7 @@ def make_vec(
         UnknownIdError: no environment has this id; the nearest one is named.
         SettingError: a keyword or its value is wrong.
     """
-    check_environment_id(id)
+    id = check_environment_id(id)
     mode = _mode(autoreset_mode)
     way = _way(id, vectorization_mode)
     if type(num_envs) is bool or not isinstance(num_envs, int) or num_envs < 1:

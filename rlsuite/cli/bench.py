@@ -48,7 +48,7 @@ def run(
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Seeds per cell instead of those of the suite."),
+        typer.Option("--seeds", help="Seeds per cell instead of those of the suite."),
     ] = None,
 ) -> None:
     """Run a suite: live progress, leaderboards at the end, and a report.

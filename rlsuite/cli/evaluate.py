@@ -27,7 +27,7 @@ def evaluate(
             "--checkpoint", help="File that `rlsuite train --save` wrote; without it: untrained."
         ),
     ] = None,
-    episodes: Annotated[int, typer.Option("--episodes", min=1, help="Episodes to play.")] = 20,
+    episodes: Annotated[int, typer.Option("--episodes", help="Episodes to play.")] = 20,
     seed: Annotated[int, SEED] = 0,
     settings: Annotated[list[str] | None, SET] = None,
     env_settings: Annotated[list[str] | None, ENV_SET] = None,
@@ -63,3 +63,5 @@ def evaluate(
         device=device,
     )
     typer.echo(evaluation_json(result) if as_json else str(result))
+    if checkpoint is None:
+        typer.echo("This agent has learned nothing: --checkpoint names a trained one.", err=True)

@@ -14,7 +14,7 @@ ENVIRONMENT = typer.Argument(
     help="Id of an environment, like rlsuite/GridWorld-v0 or CartPole-v1; see `rlsuite list envs`.",
 )
 SEED = typer.Option(
-    "--seed", min=0, help="Root of every random draw: the same seed gives the same result."
+    "--seed", help="Root of every random draw: the same seed gives the same result."
 )
 SET = typer.Option(
     "--set",

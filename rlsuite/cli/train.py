@@ -20,7 +20,7 @@ def train(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", min=0, help="Environment steps to train for; default: those of the task."
+            "--steps", help="Environment steps to train for; default: those of the task."
         ),
     ] = None,
     seed: Annotated[int, SEED] = 0,
@@ -31,7 +31,7 @@ def train(
     ] = None,
     device: Annotated[str, DEVICE] = "cpu",
     episodes: Annotated[
-        int, typer.Option("--episodes", min=1, help="Episodes of the evaluation at the end.")
+        int, typer.Option("--episodes", help="Episodes of the evaluation at the end.")
     ] = 20,
 ) -> None:
     """Train an agent in an environment, then say how good it became.

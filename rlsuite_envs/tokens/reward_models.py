@@ -228,8 +228,13 @@ def _named_reward(name: str, reference: NDArray[np.float64], tree: PrefixTree) -
             "reward must be 'gold', 'learned' or the id of a registered reward model "
             f"('namespace/Name-v0') where it is a string, got {name!r}."
         )
-    model: RewardModel = registry.get("reward_model", name).load()()
-    return model
+    model = registry.get("reward_model", name).load()()
+    if isinstance(model, str):
+        raise SettingError(
+            f"the factory of the reward model {name!r} must return a model, a table or a function, "
+            f"got the string {model!r}."
+        )
+    return resolve_reward(model, reference, tree)[0]
 
 
 def scores_of(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.errors import PluginError
+from registry.errors import PluginError, UnknownIdError
 from registry.specs import (
     AgentSpec,
     Entry,
@@ -10,18 +10,21 @@ from registry.specs import (
     TaskSpec,
     check_entry_point,
     check_id,
+    imported_id,
     load_entry_point,
 )
 
 OURS = Provenance(distribution="d", version="1")
 
 
-@pytest.mark.parametrize("good", ["a/B-v0", "name_space/Some.Thing-v12", "a-b/C:d-v3"])
+@pytest.mark.parametrize("good", ["a/B-v0", "name_space/Some.Thing-v12", "a-b/C.d-v3"])
 def test_ids_read_namespace_name_version(good):
     check_id(good)
 
 
-@pytest.mark.parametrize("bad", ["B-v0", "a/B", "a/B-v", "a/b/C-v0", "", "a/B-v0 ", None, 3])
+@pytest.mark.parametrize(
+    "bad", ["B-v0", "a/B", "a/B-v", "a/b/C-v0", "", "a/B-v0 ", "m:a/B-v0", None, 3]
+)
 def test_other_ids_are_refused(bad):
     with pytest.raises(PluginError, match="an id reads 'namespace/Name-vN'"):
         check_id(bad)
@@ -35,6 +38,16 @@ def test_an_entry_point_is_a_string(bad):
 
 def test_an_entry_point_is_followed_through_dots():
     assert load_entry_point("collections:OrderedDict.fromkeys")("a") == {"a": None}
+
+
+def test_an_id_may_name_a_module_to_import_first():
+    assert imported_id("rlsuite/GridWorld-v0") == "rlsuite/GridWorld-v0"
+    assert imported_id("rlsuite:rlsuite/GridWorld-v0") == "rlsuite/GridWorld-v0"
+    with pytest.raises(UnknownIdError, match="there is no module 'no_such_module'"):
+        imported_id("no_such_module:a/B-v0")
+    for bad in ("::", ":a/B-v0", "m:", "a:b:c"):
+        with pytest.raises(UnknownIdError, match="an id with a module in front reads 'module:"):
+            imported_id(bad)
 
 
 def test_a_missing_name_is_named():

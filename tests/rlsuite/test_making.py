@@ -11,8 +11,14 @@ from gymnasium.vector import SyncVectorEnv
 import rlsuite
 from registry.catalogue import registry
 from registry.errors import PluginError, SettingError, UnknownIdError, UnsupportedSpaceError
-from registry.specs import AgentSpec, Spaces
-from rlsuite.making import build_agent, make_config, make_environment, train_env
+from registry.specs import AgentSpec, Spaces, TaskSpec
+from rlsuite.making import (
+    build_agent,
+    check_contract,
+    make_config,
+    make_environment,
+    train_env,
+)
 
 HERE = "tests_making:Agent"  # never loaded: specs hold strings
 
@@ -29,6 +35,15 @@ class Plain:
 
     def __init__(self, env, config, *, seed, device):
         self.env, self.config, self.seed, self.device = env, config, seed, device
+
+    def learn(self, total_timesteps, callback=None): ...
+
+    def predict(self, observation): ...
+
+    def save(self, path): ...
+
+    @classmethod
+    def load(cls, path, env=None, device="cpu"): ...
 
 
 def spec(**meta):
@@ -134,3 +149,37 @@ def test_every_registered_agent_can_be_made():
         if entry.id == "rlsuite/ThompsonSampling-v0":
             env = "rlsuite/BernoulliBandit-v0"
         assert callable(rlsuite.make_agent(entry.id, env).predict)
+
+
+class NoSave:
+    """Learns and predicts, but cannot be kept."""
+
+    def learn(self, total_timesteps, callback=None): ...
+
+    def predict(self, observation): ...
+
+
+class NoCallback(NoSave):
+    """Complete, but for the callback of `learn`."""
+
+    def learn(self, total_timesteps): ...
+
+    def save(self, path): ...
+
+    @classmethod
+    def load(cls, path, env=None, device="cpu"): ...
+
+
+def test_the_contract_of_a_registered_agent_is_checked_before_it_is_made():
+    spec = AgentSpec(id="mine/Agent-v0", entry_point="m:Agent")
+    with pytest.raises(PluginError, match="agent 'mine/Agent-v0' has no method save: a registered"):
+        check_contract(spec, NoSave)
+    with pytest.raises(PluginError, match=r"learn must take a callback.*got learn\(self, total_t"):
+        check_contract(spec, NoCallback)
+
+
+def test_an_id_with_a_module_in_front_is_made_like_any_other():
+    env = make_environment("rlsuite:rlsuite/GridWorld-v0")
+    assert env.spec.id == "rlsuite/GridWorld-v0"
+    env = make_environment(TaskSpec(id="mine/Task-v0", env_id="rlsuite:rlsuite/GridWorld-v0"))
+    assert env.spec.id == "rlsuite/GridWorld-v0"

@@ -80,11 +80,10 @@ def test_ctrl_c_is_130(cli, failing):
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["train", "rlsuite/QLearning-v0"], "Missing argument"),
-        (["train", "a/B-v0", "c/D-v0", "--steps", "-5"], "Invalid value for '--steps'"),
         (["train", "a/B-v0", "c/D-v0", "--steps", "many"], "Invalid value for '--steps'"),
         (["train", "a/B-v0", "c/D-v0", "--stpes", "5"], "No such option: --stpes"),
         (["evaluate", "a/B-v0"], "Missing option"),
-        (["bench", "run", "quick", "--seeds", "0"], "Invalid value for '--seeds'"),
+        (["bench", "run", "quick", "--seeds", "0"], "seeds must be a count of at least 1"),
     ],
 )
 def test_wrong_usage_is_code_2_with_a_sentence(cli, words, said):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 import rlsuite  # noqa: F401  (registers the models)
+from registry.catalogue import registry
 from registry.errors import InvalidObservationError, SettingError, UnknownIdError
+from registry.specs import Entry, Provenance
 from rlsuite_envs.tokens.preferences import sample_preferences
 from rlsuite_envs.tokens.reference_models import MarkovReference, markov_reference, tabulate
 from rlsuite_envs.tokens.reward_models import (
@@ -183,3 +186,23 @@ def test_all_texts_are_scored_in_blocks():
     assert scores.shape == (4, 9331)
     assert max(sizes) <= 4096
     np.testing.assert_array_equal(scores.ravel(), TREE.texts()[0][:, 2])
+
+
+def test_a_registered_factory_may_return_a_function(monkeypatch):
+    """What a callable keyword may be, a registered model may be as well."""
+    entry = Entry(
+        kind="reward_model",
+        id="mine/Function-v0",
+        entry_point="m:f",
+        provenance=Provenance(distribution="mine", version="1"),
+    )
+    monkeypatch.setitem(registry._entries["reward_model"], entry.id, entry)
+    monkeypatch.setattr(
+        Entry, "load", lambda _: lambda: lambda tokens, lengths: np.full(len(tokens), 2.5)
+    )
+    env = gym.make("rlsuite/TokenGeneration-v0", reward=entry.id)
+    env.reset(seed=0)
+    assert env.step(6)[1] == 2.5
+    monkeypatch.setattr(Entry, "load", lambda _: lambda: "gold")
+    with pytest.raises(SettingError, match="must return a model, a table or a function"):
+        gym.make("rlsuite/TokenGeneration-v0", reward=entry.id)

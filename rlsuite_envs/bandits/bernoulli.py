@@ -176,6 +176,11 @@ class BernoulliBandit(gym.Env[NDArray[np.float32], np.int64]):
             scope="task" if self._prior is None else "instance",
         )
 
+    @property
+    def display(self) -> BanditDisplay | None:
+        """What draws the bandit; None without a `render_mode`."""
+        return self._display
+
     def get_state(self) -> dict[str, Any]:
         """Generator, clock and arms, as JSON can hold them."""
         return {

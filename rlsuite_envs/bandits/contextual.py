@@ -163,6 +163,11 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
             horizon=min(limit, self.horizon),
         )
 
+    @property
+    def display(self) -> BanditDisplay | None:
+        """What draws the bandit; None without a `render_mode`."""
+        return self._display
+
     def get_state(self) -> dict[str, Any]:
         """Generator, clock and number of the present context, as JSON can hold them."""
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -63,6 +64,10 @@ class BanditDisplay:
     def forget(self) -> None:
         """No pull was seen."""
         self._pulls.forget()
+
+    def remember(self, pulls: arms.Pulls) -> None:
+        """Draws these pulls from now on, which somebody else has counted."""
+        self._pulls = copy.deepcopy(pulls)
 
     def picture(self) -> Any:
         """What `render` returns."""

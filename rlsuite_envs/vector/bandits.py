@@ -13,7 +13,8 @@ from rlsuite_envs.bandits.bernoulli import BernoulliBandit
 from rlsuite_envs.bandits.contextual import ContextualBandit
 from rlsuite_envs.bandits.oracle import BanditOracle
 from rlsuite_envs.compiled import compiled
-from rlsuite_envs.vector.base import RESET, SKIP, Batch, Column, NativeVectorEnv
+from rlsuite_envs.rendering.arms import Pulls
+from rlsuite_envs.vector.base import RESET, SKIP, STEP, Batch, Column, NativeVectorEnv
 from rlsuite_envs.vector.checks import Ints
 from rlsuite_envs.vector.pcg64 import bit_state, uniform, words
 
@@ -24,6 +25,30 @@ STEP_INFO: dict[str, Column] = {
     "expected_reward": ((), np.float64),
     "optimal_action": ((), np.int64),
 }
+
+
+class _Tally:
+    """What the episodes have shown of the arms, for the frames; nothing without a render mode."""
+
+    def __init__(self, single: BernoulliBandit | ContextualBandit, num_envs: int) -> None:
+        self._display = single.display
+        count = 0 if self._display is None else num_envs
+        self._pulls = [Pulls.none(single.n_arms) for _ in range(count)]
+
+    def follow(self, todo: NDArray[np.uint8], actions: Ints, reward: NDArray[np.float64]) -> None:
+        for i, pulls in enumerate(self._pulls):
+            if todo[i] == STEP:
+                pulls.saw(actions.item(i), reward.item(i))
+            elif todo[i] == RESET:
+                pulls.forget()
+
+    def forget(self, i: int) -> None:
+        if self._pulls:
+            self._pulls[i].forget()
+
+    def show(self, i: int) -> None:
+        if self._display is not None:
+            self._display.remember(self._pulls[i])
 
 
 class BernoulliVectorEnv(NativeVectorEnv):
@@ -58,6 +83,7 @@ class BernoulliVectorEnv(NativeVectorEnv):
             reset_info={"new_instance": ((), np.bool_)} if self._draws else {},
         )
         self._limit = min(self._limit, single.horizon)
+        self._tally = _Tally(single, num_envs)
         self._every_episode = single.redraw == "episode"
         self._drawn = np.full(num_envs, not self._draws)
         self._means = np.zeros((num_envs, single.n_arms))
@@ -103,7 +129,13 @@ class BernoulliVectorEnv(NativeVectorEnv):
             batch.truncated,
             *(batch.columns[key] for key in STEP_INFO),
         )
+        self._tally.follow(todo, actions, batch.reward)
         return ended
+
+    def _put_into_single(self, i: int) -> Any:
+        single = super()._put_into_single(i)
+        self._tally.show(i)
+        return single
 
     def _observations(self) -> NDArray[np.float32]:
         return np.ones((self.num_envs, 1), np.float32)
@@ -116,6 +148,7 @@ class BernoulliVectorEnv(NativeVectorEnv):
         return {"t": self._clock.item(i), "means": means}
 
     def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
+        self._tally.forget(i)
         self._clock[i], self._drawn[i] = state["t"], state["means"] is not None
         if state["means"] is not None:
             self._use_arms(i, state["means"])
@@ -165,6 +198,7 @@ class ContextualVectorEnv(NativeVectorEnv):
             reset_info={},
         )
         self._limit = min(self._limit, single.horizon)
+        self._tally = _Tally(single, num_envs)
         self._noise = single.noise
         tables = single.oracle()
         self._contexts, self._means = tables.contexts, tables.means
@@ -200,7 +234,13 @@ class ContextualVectorEnv(NativeVectorEnv):
             batch.truncated,
             *(batch.columns[key] for key in STEP_INFO),
         )
+        self._tally.follow(todo, actions, batch.reward)
         return ended
+
+    def _put_into_single(self, i: int) -> Any:
+        single = super()._put_into_single(i)
+        self._tally.show(i)
+        return single
 
     def _observations(self) -> NDArray[np.float32]:
         return self._contexts.take(self._context, axis=0)
@@ -213,6 +253,7 @@ class ContextualVectorEnv(NativeVectorEnv):
         return {"t": self._clock.item(i), "context": context}
 
     def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
+        self._tally.forget(i)
         self._clock[i] = state["t"]
         self._context[i] = 0 if state["context"] is None else state["context"]
 

@@ -97,6 +97,11 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
         reset_info: Mapping[str, Column],
     ) -> None:
         n = check_count("num_envs", num_envs)
+        if single.render_mode == "human":
+            raise SettingError(
+                "a native vector environment has no window: use render_mode='rgb_array' or 'ansi', "
+                "or vectorization_mode='sync', which opens a window for each sub-environment."
+            )
         self.num_envs = n
         self.max_episode_steps = check_limit(max_episode_steps)
         self.autoreset_mode = check_mode(autoreset_mode)

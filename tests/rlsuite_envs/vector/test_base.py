@@ -276,6 +276,36 @@ def test_settings_are_checked():
         grid_world(2, autoreset_mode="next")
 
 
+@every_id
+@pytest.mark.parametrize("render_mode", ["rgb_array", "ansi"])
+def test_frames_are_those_of_sync(side_by_side, identifier, render_mode):
+    ours, theirs = (
+        rlsuite.make_vec(
+            identifier,
+            3,
+            autoreset_mode="SameStep",
+            max_episode_steps=3,
+            render_mode=render_mode,
+            vectorization_mode=way,
+        )
+        for way in ("vector_entry_point", "sync")
+    )
+    assert ours.render_mode == render_mode
+    ours.reset(seed=2), theirs.reset(seed=2)
+    for t in range(4):
+        actions = np.array([t % 3, 1, 2])
+        side_by_side.same(ours.step(actions), theirs.step(actions))
+        side_by_side.same(ours.render(), theirs.render(), f"frames {t}")
+    ours.set_state(ours.get_state())
+    assert len(ours.render()) == 3
+    ours.close()
+
+
+def test_there_is_no_window():
+    with pytest.raises(SettingError, match="has no window: use render_mode='rgb_array'"):
+        grid_world(2, render_mode="human")
+
+
 def test_goal_on_the_last_allowed_step_is_both():
     envs = grid_world(2, max_episode_steps=2, map="S.G")
     envs.reset(seed=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rlsuite.records import REWARD
 from rlsuite.statistics import Interval
 
 __all__ = ["Leaderboard", "Quantity", "Row", "TaskCell"]
@@ -35,6 +36,11 @@ class TaskCell:
     def quantity(self, name: Quantity) -> Interval | None:
         """The score, the regret or the return."""
         return {"score": self.score, "regret": self.regret, "return": self.returns}[name]
+
+    @property
+    def reward_only(self) -> Interval | None:
+        """The reward, where it is known in place of the objective that the task is scored by."""
+        return self.metrics.get(REWARD) if self.returns is None else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

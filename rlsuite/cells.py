@@ -26,7 +26,7 @@ from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
 from rlsuite.formatting import budget_note
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
-from rlsuite.records import CurvePoint, RunKey, RunRecord
+from rlsuite.records import REWARD, CurvePoint, RunKey, RunRecord
 from rlsuite.suite import Cell
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
@@ -248,6 +248,8 @@ class _Run:
             self.progress(self.log.steps, self.cell.total_timesteps)
 
     def _add_point(self, evaluation: Evaluation) -> None:
+        if _reward_only(evaluation):
+            return
         self.curve.append(
             CurvePoint(
                 step=self.log.steps,
@@ -267,11 +269,12 @@ class _Run:
             return self._with_learning(blank)
         final = self._evaluate(agent, self.cell.final_episodes)
         self._add_point(final)
+        known = not _reward_only(final)
         scored = replace(
             blank,
-            mean_return=final.mean_return,
-            low=final.low,
-            high=final.high,
+            mean_return=final.mean_return if known else None,
+            low=final.low if known else None,
+            high=final.high if known else None,
             score=final.score,
             regret=final.regret,
             optimal_return=final.optimal_return,
@@ -327,7 +330,14 @@ class _Run:
         )
 
 
+def _reward_only(evaluation: Evaluation) -> bool:
+    """Whether played episodes stand for an objective, of which they show the reward alone."""
+    return evaluation.metric == "objective" and evaluation.method == "sampled"
+
+
 def _metrics(final: Evaluation) -> Mapping[str, float]:
+    if _reward_only(final):
+        return {**final.metrics, REWARD: final.mean_return}
     best = final.best_stationary_return
     return final.metrics if best is None else {**final.metrics, "best_stationary_return": best}
 

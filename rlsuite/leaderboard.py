@@ -377,6 +377,7 @@ def _notes(
         *_how_aggregated(rows, tasks, plan),
         *_how_scored(records),
         *_what_is_missing(rows, plan),
+        *_why_unranked(rows, plan),
         *_what_differs(rows, tasks),
         *_off_budget(records),
     )
@@ -457,10 +458,29 @@ def _what_is_missing(rows: list[Row], plan: _Plan) -> Iterable[str]:
         )
     if any(row.incomplete and row.aggregate is not None for row in rows):
         yield "* lacks runs that failed: it describes only those that finished."
-    if plan.tasks and any(row.aggregate is None for row in rows):
-        yield "– in the main column: a task without any finished run; the agent has no rank."
     if any(cell is not None and cell.runs == 1 for row in rows for cell in row.cells):
         yield "A single run has no interval: it says nothing about how much runs differ."
+
+
+def _why_unranked(rows: list[Row], plan: _Plan) -> Iterable[str]:
+    reasons = {_why_no_figure(row, plan) for row in rows if plan.tasks and row.aggregate is None}
+    for reason in sorted(reasons - {""}):
+        yield f"– in the main column: {reason}; the agent has no rank."
+    if any(cell is not None and cell.reward_only is not None for row in rows for cell in row.cells):
+        yield (
+            "Reward only: played episodes show the reward without the KL term of the objective, so "
+            "the agent has no rank in it."
+        )
+
+
+def _why_no_figure(row: Row, plan: _Plan) -> str:
+    """Why a row has no main figure; empty where `reward only` says it."""
+    counted = [cell for cell in row.cells if cell is not None and cell.task in plan.tasks]
+    if any(cell.runs == 0 for cell in counted):
+        return "a task without any finished run"
+    if any(cell.reward_only is not None for cell in counted):
+        return ""
+    return f"a task without a {plan.quantity} of this agent"
 
 
 def _what_differs(rows: list[Row], tasks: tuple[str, ...]) -> Iterable[str]:

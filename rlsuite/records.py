@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "REWARD",
     "SCHEMA_VERSION",
     "CurvePoint",
     "EpisodeRecord",
@@ -23,6 +24,9 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 """Version of the identity and of the store. A newer store is refused, an older one migrated."""
+
+REWARD = "expected_reward"
+"""The metric that holds the plain reward of a task that is scored by a KL-regularised objective."""
 
 State = Literal["ok", "failed"]
 
@@ -110,9 +114,9 @@ class RunRecord:
     `final_return` and `objective` they describe the final policy; for `learning_regret` `regret` is
     the pseudo-regret summed while learning, `mean_return` the expected return lost to it
     (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high`
-    bound
-    `mean_return` over the episodes of the evaluation. They are None for a failed cell, whose
-    `error` then holds the tail of its log.
+    bound `mean_return` over the episodes of the evaluation. For `objective` `mean_return` is None
+    where episodes were played: they show the reward alone, which is the metric `expected_reward`.
+    All are None for a failed cell, whose `error` then holds the tail of its log.
     """
 
     key: RunKey

@@ -99,7 +99,7 @@ def _board_row(board: Leaderboard, row: Row) -> list[Cell]:
     ]
     if board.aggregate_tasks:
         estimate = row.aggregate.estimate if row.aggregate else None
-        cells.append(Cell(main_text(row), estimate, kind="main"))
+        cells.append(Cell(main_text(row, board.main), estimate, kind="main"))
         cells.append(Cell("", estimate, "", _bar(board, row), "drawing"))
     if len(board.tasks) == 1:
         cells += [_figure(row.cells[0], name) for name in _side(board)]

@@ -113,7 +113,13 @@ def summary_table(board: Leaderboard, *, intervals: Intervals = "all") -> Table:
         title = f"{board.family}: {len(board.tasks)} tasks"
     has_main = bool(board.aggregate_tasks)
     rows = tuple(
-        (rank_text(row), row.agent, *([main_text(row)] if has_main else []), *side, runs_text(row))
+        (
+            rank_text(row),
+            row.agent,
+            *([main_text(row, board.main)] if has_main else []),
+            *side,
+            runs_text(row),
+        )
         for row, side in zip(board.rows, cells, strict=True)
     )
     heading = [main_heading(board)] if has_main else []
@@ -180,10 +186,11 @@ def main_heading(board: Leaderboard) -> str:
     return f"{board.aggregate}, {where}"
 
 
-def main_text(row: Row) -> str:
+def main_text(row: Row, main: Quantity = "score") -> str:
     """The main figure with its interval, and a star where failed runs are missing from it."""
     if row.aggregate is None:
-        return "–"
+        alone = row.cells[0] if len(row.cells) == 1 and main == "return" else None
+        return "–" if alone is None else _text(alone, main, True)
     return interval_text(row.aggregate) + (" *" if row.incomplete else "")
 
 
@@ -219,6 +226,9 @@ def _text(cell: TaskCell | None, name: Quantity, intervals: bool) -> str:
     if cell.runs == 0:
         return "failed"
     interval = cell.quantity(name)
+    if interval is None and name == "return" and cell.reward_only is not None:
+        reward = cell.reward_only
+        return f"reward only {interval_text(reward) if intervals else number(reward.estimate)}"
     if intervals or interval is None:
         return interval_text(interval)
     return number(interval.estimate)

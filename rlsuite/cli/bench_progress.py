@@ -19,7 +19,7 @@ from rich.text import Text
 from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
 from rlsuite.cli.console import console, on_terminal
 from rlsuite.formatting import number, seconds_text
-from rlsuite.records import RunRecord
+from rlsuite.records import REWARD, RunRecord
 
 __all__ = ["BenchState", "bench_progress", "cell_line"]
 
@@ -123,6 +123,8 @@ def _outcome(record: RunRecord, reused: bool) -> str:
     words = []
     if record.mean_return is not None:
         words.append(f"return {number(record.mean_return)}")
+    elif REWARD in record.metrics:
+        words.append(f"reward only {number(record.metrics[REWARD])}")
     if record.score is not None:
         words.append(f"score {number(record.score)}")
     if record.regret is not None:

@@ -70,6 +70,8 @@ def record(task="rlsuite/GridWorld-v0", agent="q", seed=0, **changes):
 
 def _fill_in_results(fields):
     optimal, baseline = fields["optimal_return"], fields["baseline_return"]
+    if fields.get("mean_return", 0.0) is None:
+        return
     if optimal is None:
         fields.setdefault("mean_return", 100.0)
         return

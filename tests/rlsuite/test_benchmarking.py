@@ -175,6 +175,22 @@ def test_the_sampled_policy_can_be_asked_for(run):
     assert "the sampled policy was scored" in record.notes
 
 
+def test_of_played_texts_only_the_reward_is_known(run):
+    tokens = "rlsuite/TokenGeneration-v0"
+    agents = {"rule": OnlyPredicts, "random": "rlsuite/Random-v0"}
+    result = run(agents=agents, tasks=[tokens], seeds=2, total_timesteps=0)
+    rule, exact = result.records[0], result.records[2]
+    assert (rule.state, rule.method, rule.curve) == ("ok", "sampled", ())
+    assert rule.mean_return is rule.low is rule.high is rule.score is rule.regret is None
+    returns = [episode.episode_return for episode in rule.episodes]
+    assert rule.metrics["expected_reward"] == pytest.approx(np.mean(returns))
+    assert exact.method == "exact"
+    assert exact.mean_return < exact.metrics["expected_reward"]
+    (board,) = leaderboards(result.records)
+    assert [(row.agent, row.rank) for row in board.rows] == [("random", 1), ("rule", None)]
+    assert "reward only" in str(result)
+
+
 # Regret while learning --------------------------------------------------------------------------
 
 

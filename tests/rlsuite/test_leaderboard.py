@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from registry.errors import SettingError
 from rlsuite.formatting import budget_note
-from rlsuite.leaderboard import distinct_records, leaderboards, task_cell, to_markdown
+from rlsuite.leaderboard import (
+    distinct_records,
+    leaderboards,
+    summary_table,
+    task_cell,
+    to_markdown,
+)
 from rlsuite.statistics import bootstrap_interval, student_t_interval
 
 GRID, CLIFF, LAKE = "rlsuite/GridWorld-v0", "rlsuite/CliffWalk-v0", "FrozenLake-v1"
@@ -254,3 +260,41 @@ def test_trainings_off_their_budget_are_named(make_record):
     )
     (board,) = leaderboards([untrained, make_record(GRID, "exact")])
     assert not any("budget" in note for note in board.notes)
+
+
+def reward_only(make, agent, values):
+    blank = {"mean_return": None, "score": None, "regret": None, "method": "sampled"}
+    return [
+        make(TOKENS, agent, seed, metrics={"expected_reward": value}, **blank)
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_a_reward_is_never_shown_or_ranked_as_an_objective(make_record):
+    rules = reward_only(make_record, "rule", [2.0, 2.0])
+    records = [*runs(make_record, TOKENS, "r", [0.5, 0.7]), *rules]
+    (board,) = leaderboards(records)
+    assert [(row.agent, row.rank, row.runs) for row in board.rows] == [
+        ("r", 1, 2),
+        ("rule", None, 2),
+    ]
+    table = summary_table(board)
+    assert [column.name for column in table.columns][2:5] == ["score", "objective", "regret"]
+    assert table.rows[1][2:5] == ("–", "reward only 2.000 [2.000, 2.000]", "–")
+    notes = " ".join(board.notes)
+    assert "Reward only: played episodes show the reward without the KL term" in notes
+    assert "finished run;" not in notes
+
+
+def test_a_board_of_rewards_alone_has_no_ranks(make_record):
+    (board,) = leaderboards(reward_only(make_record, "rule", [2.0]))
+    (row,) = summary_table(board).rows
+    assert row == ("–", "rule", "reward only 2.000", "1/1")
+
+
+def test_a_finished_run_without_the_main_figure_is_not_called_unfinished(make_record):
+    odd = make_record(GRID, "odd", optimal_return=None, mean_return=0.0)
+    (board,) = leaderboards([make_record(GRID, "q"), odd])
+    assert any(
+        "a task without a score of this agent; the agent has no rank" in n for n in board.notes
+    )

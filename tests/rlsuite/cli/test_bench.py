@@ -219,6 +219,19 @@ def record(task: str = "t", agent: str = "a", seed: int = 0, **keywords) -> RunR
     )
 
 
+def test_the_line_of_a_cell_of_which_only_the_reward_is_known(make_record):
+    record = make_record(
+        "rlsuite/TokenGeneration-v0",
+        "rule",
+        mean_return=None,
+        score=None,
+        regret=None,
+        metrics={"expected_reward": 0.25},
+    )
+    line = cell_line(CellFinished(0, 1, record, reused=True))
+    assert line.endswith("rule  seed 0  reward only 0.250  reused")
+
+
 def test_the_line_of_a_cell():
     good = record(mean_return=0.93, score=1.0, regret=0.0, train_seconds=1.0, eval_seconds=0.5)
     assert cell_line(CellFinished(8, 12, good, False)) == (

@@ -125,7 +125,7 @@ def _headline(records: Sequence[RunRecord]) -> dict[str, Any]:
     return {
         "runs": len(records),
         "failed": sum(record.state == "failed" for record in records),
-        "agents": len({(record.family, record.agent) for record in records}),
+        "agents": len({(record.agent, record.agent_id) for record in records}),
         "tasks": len({record.task for record in records}),
         "steps": f"{sum(record.steps_used for record in records):,}",
         "seconds": seconds_text(seconds),

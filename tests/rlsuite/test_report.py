@@ -78,7 +78,7 @@ def page_fixture():
 
 def test_it_says_what_ran_how_many_failed_and_by_which_command(page):
     text = Page(page).text
-    assert "85 runs of 11 agents on 6 tasks, suite quick" in text
+    assert "85 runs of 10 agents on 6 tasks, suite quick" in text
     assert "1 of 85 runs failed." in text
     assert "rlsuite bench quick" in text
 
@@ -316,3 +316,9 @@ def test_sections_of_plugins_and_those_that_fail(make_record, monkeypatch):
     assert "returns HTML as a string, got int" in shown
     with pytest.raises(KeyboardInterrupt):
         render_report([make_record(GRID, "q", 0)], sections=[section("interrupted_section")])
+
+
+def test_an_agent_is_counted_once_in_however_many_families_it_ran(make_record):
+    tasks = ("rlsuite/GridWorld-v0", "rlsuite/BernoulliBandit-v0", "CartPole-v1")
+    text = render_report([make_record(task, "random") for task in tasks])
+    assert "3 runs of 1 agent on 3 tasks" in text

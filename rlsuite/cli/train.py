@@ -19,9 +19,7 @@ def train(
     environment: Annotated[str, ENVIRONMENT],
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps", help="Environment steps to train for; default: those of the task."
-        ),
+        typer.Option("--steps", help="Environment steps to train for; default: those of the task."),
     ] = None,
     seed: Annotated[int, SEED] = 0,
     settings: Annotated[list[str] | None, SET] = None,

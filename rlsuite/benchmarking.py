@@ -99,12 +99,15 @@ class BenchmarkResult:
         )
 
     def __str__(self) -> str:
+        from rlsuite.formatting import failure_lines
         from rlsuite.leaderboard import leaderboards, to_markdown
 
         count = len(self.records)
         head = f"{self.suite.name}: {count} cells, {len(self.failed)} failed, {self.reused} reused"
         boards = [to_markdown(board) for board in leaderboards(self.records)]
-        return "\n\n".join([head, *boards, *self.notes, f"Results: {self.store_path}"])
+        failures = "\n".join(failure_lines(self.failed))
+        parts = [head, *boards, failures, *self.notes, f"Results: {self.store_path}"]
+        return "\n\n".join(part for part in parts if part)
 
 
 def benchmark(

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+from rlsuite.records import RunRecord
 from rlsuite.statistics import Interval
 
-__all__ = ["budget_note", "interval_text", "number", "seconds_text", "short_task_names"]
+__all__ = [
+    "budget_note",
+    "failure_lines",
+    "interval_text",
+    "last_line",
+    "number",
+    "seconds_text",
+    "short_task_names",
+]
 
 
 def number(value: float | None) -> str:
@@ -47,6 +57,22 @@ def seconds_text(seconds: float) -> str:
 def budget_note(steps: int, budget: int) -> str:
     """What a record and the leaderboards say of a training that did not take its budget."""
     return f"took {steps:,} steps of a budget of {budget:,}"
+
+
+def failure_lines(failed: Iterable[RunRecord]) -> list[str]:
+    """Cells that failed, one line each with the last line of the error, below a line of how many.
+
+    Nothing for no cells.
+    """
+    lines = [f"  {r.task}  {r.agent}  seed {r.seed}: {last_line(r.error)}" for r in failed]
+    cells = "1 cell" if len(lines) == 1 else f"{len(lines):,} cells"
+    return [f"{cells} failed:", *lines] if lines else []
+
+
+def last_line(text: str) -> str:
+    """The last line of an error, which says what happened, with single blanks."""
+    lines = text.strip().splitlines() or ["no message"]
+    return " ".join(lines[-1].split())
 
 
 def short_task_names(tasks: tuple[str, ...]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from rlsuite.benchmarking import benchmark
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
 from rlsuite.diagnosis import write_failure
+from rlsuite.formatting import failure_lines
 from rlsuite.leaderboard import leaderboards
 from rlsuite.records import RunRecord
 from rlsuite.report import write_report
@@ -52,11 +53,8 @@ def run_suite(name: str, *, store: Path | None, report: Path | None, seeds: int 
     if report is not None:
         result.report(report, command_line(name, store, seeds))
     _print_end(result.notes, result.reused, len(result.records), path, report)
-    if result.failed:
-        typer.echo(f"{counted(len(result.failed), 'cell')} failed:")
-        for record in result.failed:
-            last = record.error.strip().rpartition("\n")[2]
-            typer.echo(f"  {record.task}  {record.agent}  seed {record.seed}: {last}")
+    for line in failure_lines(result.failed):
+        typer.echo(line)
     return SOME_FAILED if result.failed else OK
 
 

@@ -369,6 +369,12 @@ def test_a_failed_cell_is_recorded_and_the_others_go_on(run):
     assert "failed cells are tried again" in result.notes[0]
 
 
+def test_printing_says_why_cells_failed(run):
+    text = str(run(small(agents=choices({"b": Broken}), seeds=(0, 1))))
+    assert f"\n\n1 cell failed:\n  {GRID}  b  seed 1: RuntimeError: the agent broke\n\n" in text
+    assert "failed:" not in str(run(small()))
+
+
 def test_failed_cells_are_tried_again_and_only_they(run, monkeypatch):
     suite = small(agents=choices({"b": Broken}), seeds=(0, 1))
     run(suite)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlsuite.formatting import interval_text, number, seconds_text, short_task_names
+from rlsuite.formatting import failure_lines, interval_text, number, seconds_text, short_task_names
 from rlsuite.statistics import Interval
 
 
@@ -55,3 +55,17 @@ def test_short_names_stay_different():
     same = ("a/Maze-v0", "b/Maze-v0")
     assert short_task_names(same) == {task: task for task in same}
     assert short_task_names(("not-versioned",)) == {"not-versioned": "not-versioned"}
+
+
+def test_failures_are_one_line_each(make_record):
+    assert failure_lines([]) == []
+    tails = ["Traceback ...\nValueError: no  such\tthing\n", ""]
+    failed = [
+        make_record("CartPole-v1", "dqn", seed, state="failed", error=tail)
+        for seed, tail in enumerate(tails)
+    ]
+    assert failure_lines(failed) == [
+        "2 cells failed:",
+        "  CartPole-v1  dqn  seed 0: ValueError: no such thing",
+        "  CartPole-v1  dqn  seed 1: no message",
+    ]

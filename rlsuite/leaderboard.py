@@ -395,8 +395,8 @@ def _off_budget(records: tuple[RunRecord, ...]) -> Iterable[str]:
     parts = []
     for (agent, task, budget), taken in found.items():
         low, high = min(taken), max(taken)
-        steps = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        parts.append(f"{agent} on {task} {steps} of {budget:,}")
+        told = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        parts.append(f"{agent} on {task} {told} of {budget:,}")
     yield f"Trainings that did not take the steps of their budget: {'; '.join(parts)}."
 
 

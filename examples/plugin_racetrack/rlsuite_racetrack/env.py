@@ -33,18 +33,23 @@ class Racetrack(TabularEnv):
         track: `"left"` (the left track of Figure 5.5), `"small"`, or a map of your own: lines of
             `S` (start line), `F` (finish line), `.` (track) and `#` (anything else).
         noise: Probability in [0, 1] that the acceleration fails.
+        render_mode: As of every `TabularEnv`.
 
     Raises:
         SettingError: `noise` is outside its range, or the map makes no sense.
     """
 
-    def __init__(self, *, track: str = "left", noise: float = 0.1) -> None:
+    def __init__(
+        self, *, track: str = "left", noise: float = 0.1, render_mode: str | None = None
+    ) -> None:
         if not 0 <= noise <= 1:
             raise SettingError(f"noise must be in [0, 1], got {noise!r}.")
         if track not in MAPS and "F" not in track:
             raise SettingError(f"there is no track {track!r}; give one of {list(MAPS)} or a map.")
         self.track = Track.parse(MAPS.get(track, track))
-        super().__init__(model_of(self.track, noise), id="racetrack/Racetrack-v0")
+        super().__init__(
+            model_of(self.track, noise), id="racetrack/Racetrack-v0", render_mode=render_mode
+        )
 
 
 def model_of(track: Track, noise: float) -> TabularMDP:

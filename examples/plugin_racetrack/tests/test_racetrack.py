@@ -11,6 +11,7 @@ from rlsuite_racetrack.track import CRASH, FINISH, MAPS, Track, accelerate
 
 import rlsuite
 from registry.errors import SettingError
+from rlsuite.testing import ENV_CHECKS, check_agent, env_subject
 
 BEND = """
     ##.F
@@ -152,3 +153,14 @@ def test_predict_answers_in_kind():
     actions, _ = agent.predict(np.array([3, 4, 5]), deterministic=True)
     assert actions.shape == (3,)
     assert set(MAPS) == {"left", "small"}
+
+
+@pytest.mark.parametrize("check", ENV_CHECKS, ids=str)
+def test_the_environment_passes_rlsuites_conformance_kit(check):
+    result = check.run(env_subject("racetrack/Racetrack-v0", {"track": "small"}))
+    assert result.status != "failed", result
+
+
+def test_the_agent_passes_rlsuites_conformance_kit():
+    report = check_agent("racetrack/MonteCarlo-v0", env="racetrack/SmallTrack-v0")
+    assert report.ok, str(report)

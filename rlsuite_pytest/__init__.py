@@ -49,12 +49,14 @@ def pytest_collection_modifyitems(
 
 
 def _tests(session: pytest.Session, kind: str, identifier: str) -> list[pytest.Item]:
+    from gymnasium.error import Error
+
     from registry.errors import RlsuiteError
     from rlsuite.testing import AGENT_CHECKS, ENV_CHECKS, agent_subject, env_subject
 
     try:
         subject: Any = env_subject(identifier) if kind == "env" else agent_subject(identifier)
-    except RlsuiteError as error:
+    except (RlsuiteError, Error) as error:
         raise pytest.UsageError(f"--rlsuite-{kind} {identifier}: {error}") from error
     group = CheckGroup.from_parent(session, name=f"{kind}[{identifier}]", nodeid="rlsuite")
     return [

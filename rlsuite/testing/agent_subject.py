@@ -19,8 +19,7 @@ from registry.specs import AgentSpec, TaskSpec
 from rlsuite.episodes import stack
 from rlsuite.making import (
     build_agent,
-    check_environment_id,
-    check_keywords,
+    check_spaces,
     make_config,
     make_environment,
     train_env,
@@ -214,6 +213,16 @@ def takes(function: Any, name: str) -> bool:
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
+def _task(env: str, env_kwargs: Mapping[str, Any], spec: AgentSpec) -> TaskSpec:
+    """The task of an id with further keywords, tried once."""
+    base = registry.task_spec(env)
+    task = dataclasses.replace(base, env_kwargs={**base.env_kwargs, **env_kwargs})
+    made = make_environment(task)
+    check_spaces(spec, made)
+    made.close()
+    return task
+
+
 def agent_subject(
     agent: str | type | AgentSubject,
     *,
@@ -230,16 +239,10 @@ def agent_subject(
     Raises:
         UnknownIdError: no agent, or no environment, has this id.
         SettingError: an unknown setting or keyword, or a value outside its range.
+        UnsupportedSpaceError: the agent cannot act in this environment.
     """
     if isinstance(agent, AgentSubject):
         return agent
-    task = None
-    if env is not None:
-        base = registry.task_spec(env)
-        check_environment_id(base.env_id)
-        merged = {**base.env_kwargs, **(env_kwargs or {})}
-        check_keywords(base.env_id, merged)
-        task = dataclasses.replace(base, env_kwargs=merged)
     given = dict(settings or {})
     if isinstance(agent, str):
         spec = registry.agent_spec(agent)
@@ -247,6 +250,7 @@ def agent_subject(
     else:
         agent_type = agent
         spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
+    task = None if env is None else _task(env, env_kwargs or {}, spec)
     has_config = not inspect.isclass(agent) or hasattr(agent_type, "config_type")
     return AgentSubject(
         name=spec.id if isinstance(agent, str) else agent.__name__,

@@ -42,7 +42,8 @@ def check_env(
 
     Raises:
         UnknownIdError: Gymnasium knows no environment of this id.
-        SettingError: The environment takes no such keyword.
+        SettingError: The environment takes no such keyword, or not this value.
+        gymnasium.error.Error: It needs a library that is not installed.
     """
     subject = env_subject(env, env_kwargs)
     return run_checks("env", subject.id, subject, ENV_CHECKS, progress)

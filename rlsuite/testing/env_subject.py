@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,8 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from registry.catalogue import registry
+from registry.errors import RlsuiteError
+from registry.specs import imported_id
 from rlsuite.making import check_environment_id, check_keywords
 
 __all__ = ["EnvSubject", "env_subject"]
@@ -51,16 +52,26 @@ def env_subject(
 
     Raises:
         UnknownIdError: Gymnasium knows no environment of this id.
-        SettingError: the environment takes no such keyword.
+        SettingError: the environment takes no such keyword, or not this value.
+        gymnasium.error.Error: it needs a library that is not installed.
     """
     if isinstance(env, EnvSubject):
         return env
     kwargs = dict(env_kwargs or {})
     if isinstance(env, EnvSpec):
-        return EnvSubject(id=env.id, spec=env, kwargs=kwargs)
-    module, _, identifier = env.rpartition(":")
-    if module:
-        importlib.import_module(module)
+        return _makeable(EnvSubject(id=env.id, spec=env, kwargs=kwargs))
+    identifier = imported_id(env)
     check_environment_id(identifier)
     check_keywords(identifier, kwargs)
-    return EnvSubject(id=identifier, spec=gym.spec(identifier), kwargs=kwargs)
+    return _makeable(EnvSubject(id=identifier, spec=gym.spec(identifier), kwargs=kwargs))
+
+
+def _makeable(subject: EnvSubject) -> EnvSubject:
+    """The subject, unless making it is refused with a sentence; all else is for the checks."""
+    try:
+        subject.make().close()
+    except (RlsuiteError, gym.error.Error):
+        raise
+    except Exception:
+        return subject
+    return subject

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from registry.errors import SettingError, UnknownIdError
+from registry.errors import SettingError, UnknownIdError, UnsupportedSpaceError
 from registry.specs import AgentSpec, Spaces
 from rlsuite.testing import AGENT_CHECKS, agent_subject, check_agent
 from rlsuite_agents.parts.checkpoint import load_checkpoint
@@ -382,6 +382,8 @@ def test_bad_input_is_refused():
         check_agent("rlsuite/QLearning-v0", settings={"stepsize": 1})
     with pytest.raises(SettingError, match="has no keyword 'slop'"):
         check_agent("rlsuite/QLearning-v0", env="rlsuite/GridWorld-v0", env_kwargs={"slop": 1})
+    with pytest.raises(UnsupportedSpaceError, match="handles Discrete observations"):
+        check_agent("rlsuite/QLearning-v0", env="CartPole-v1")
 
 
 def test_checkpoints_of_the_good_agent_are_read_by_nobody_else(tmp_path):

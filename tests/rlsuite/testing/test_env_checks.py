@@ -510,7 +510,28 @@ def test_bad_input_is_refused():
         check_env("rlsuite/GridWolrd-v0")
     with pytest.raises(SettingError, match="has no keyword 'slipp'"):
         check_env("rlsuite/GridWorld-v0", env_kwargs={"slipp": 0.1})
+    with pytest.raises(SettingError, match="slip must be"):
+        check_env("rlsuite/GridWorld-v0", env_kwargs={"slip": 7})
+    with pytest.raises(gym.error.DependencyNotInstalled, match="install nothing-v9"):
+        check_env(spec_of(NeedsALibrary))
+
+
+class NeedsALibrary(Good):
+    def __init__(self, render_mode=None):
+        raise gym.error.DependencyNotInstalled("install nothing-v9")
+
+
+class CannotBeMade(Good):
+    def __init__(self, render_mode=None):
+        raise RuntimeError("not today")
+
+
+def test_an_environment_that_cannot_be_made_fails():
+    report = check_env(spec_of(CannotBeMade))
+    assert "RuntimeError: not today" in report.result("python_types").reason
 
 
 def test_a_module_before_the_id_is_imported():
     assert env_subject("rlsuite:rlsuite/GridWorld-v0").id == "rlsuite/GridWorld-v0"
+    with pytest.raises(UnknownIdError, match="there is no module 'no_such_module'"):
+        env_subject("no_such_module:rlsuite/GridWorld-v0")

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from registry.errors import StoreError
+from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
 from rlsuite.packing import Blobs, pack, unpack
 from rlsuite.records import SCHEMA_VERSION, RunRecord
 
@@ -170,7 +171,7 @@ class Store:
         with self._sentences("read"):
             found = self._connection.execute("PRAGMA quick_check").fetchone()[0]
         if found != "ok":
-            raise StoreError(f"the store {self.path} is damaged: {found}. {_RESCUE}")
+            raise StoreError(f"the store {self.path} is damaged: {found}. {RESCUE}")
         for _ in self.records():
             pass
 
@@ -192,43 +193,43 @@ class Store:
                 ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        if not self.read_only:
-            return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        # Nobody can be writing where the folder cannot be written, and SQLite wants to be told.
-        journal = self.path.with_name(f"{self.path.name}-wal")
-        if not _writable(self.path.parent) and not journal.exists():
-            uri += "&immutable=1"
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        connect = reader if self.read_only else writer
+        return connect(self.path, BUSY_SECONDS)
 
     def _prepare(self) -> None:
         connection = self._connection
         connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        if self.read_only:
-            self._check_ours(self._pragma("application_id"))
+        empty = self._check_ours()
+        if self.read_only and empty:  # whoever made it got no further, for want of room or time
+            connection.close()
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+            self._migrate()
+            self._connection.execute("PRAGMA query_only = ON")
+        elif self.read_only:
             self._check_version(self._version())
-            return
-        self._check_ours(self._pragma("application_id"))
-        mode = str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        else:
+            self._prepare_to_write()
+
+    def _prepare_to_write(self) -> None:
+        mode = write_ahead(self._connection, BUSY_SECONDS)
         if mode != "wal":
             raise StoreError(
                 f"the store {self.path} is in a place without write-ahead logging (SQLite answers "
                 f"{mode!r}), such as a network file system: name a file on a local disk."
             )
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
         self._check_version(self._version())
         self._migrate()
 
-    def _check_ours(self, application: int) -> None:
-        """Refuses other programs' databases; a file without any table may become ours."""
-        if application == APPLICATION_ID:
-            return
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables or application or self.read_only:
+    def _check_ours(self) -> bool:
+        """Refuses other programs' databases; True for one without any table, which may be ours."""
+        tables, application = inventory(self._connection)
+        if application != APPLICATION_ID and (tables or application):
             raise StoreError(
                 f"{self.path} is an SQLite file, but no store of rlsuite: name another file."
             )
+        return not tables
 
     def _check_version(self, version: int) -> None:
         if version > SCHEMA_VERSION:
@@ -251,7 +252,7 @@ class Store:
             return 0
         row = self._connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
         if row is None or not str(row[0]).isdecimal():
-            raise StoreError(f"the store {self.path} is damaged: it names no version. {_RESCUE}")
+            raise StoreError(f"the store {self.path} is damaged: it names no version. {RESCUE}")
         return int(row[0])
 
     def _migrate(self) -> None:
@@ -259,7 +260,8 @@ class Store:
         if self._version() == SCHEMA_VERSION:
             return
         with self._transaction():
-            version = self._version()  # another process may have been faster
+            self._check_ours()  # another process may have been faster
+            version = self._version()
             for script in MIGRATIONS[version:]:
                 for statement in script.split(";"):
                     self._connection.execute(statement)
@@ -267,9 +269,6 @@ class Store:
                 "INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),)
             )
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-    def _pragma(self, name: str) -> int:
-        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _insert(
         self, record: RunRecord, digest: str, attempt: int, text: str, blobs: Blobs
@@ -307,7 +306,7 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise StoreError(
                 f"the store {self.path} is damaged: cell {digest[:12]} cannot be read ({error}). "
-                f"{_RESCUE}"
+                f"{RESCUE}"
             ) from error
 
     @contextmanager
@@ -330,27 +329,4 @@ class Store:
         except sqlite3.ProgrammingError as error:
             raise StoreError(f"the store {self.path} cannot be {done}: {error}") from error
         except sqlite3.Error as error:
-            raise StoreError(self._sentence(done, error)) from error
-
-    def _sentence(self, done: str, error: sqlite3.Error) -> str:
-        name = getattr(error, "sqlite_errorname", "")
-        start = f"the store {self.path} cannot be {done}: "
-        if name.startswith("SQLITE_FULL"):
-            return f"{start}the disk is full. All that was stored before is kept; make room."
-        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-            return f"{start}the file or its folder is not open to this user. Name another place."
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return f"{start}another process kept it locked for {BUSY_SECONDS:g} s. Try again."
-        if name.startswith("SQLITE_NOTADB"):
-            return f"{start}it is no SQLite file, or is damaged from its start. {_RESCUE}"
-        if name.startswith("SQLITE_CORRUPT"):
-            return f"{start}it is damaged ({error}). {_RESCUE}"
-        return f"{start}{error} ({name or type(error).__name__})."
-
-
-def _writable(folder: Path) -> bool:
-    effective = os.access in os.supports_effective_ids
-    return os.access(folder, os.W_OK, effective_ids=effective)
-
-
-_RESCUE = "Move it away, or name another file; nothing in it was changed."
+            raise StoreError(sentence(self.path, done, error, BUSY_SECONDS)) from error

@@ -127,6 +127,18 @@ def test_the_store_of_the_folder_is_read(tmp_path):
     assert "holds 0 cells" in check.found
 
 
+def test_a_store_that_was_only_begun_is_an_empty_one(tmp_path):
+    """A full disk may leave a header without a table behind."""
+    path = tmp_path / DEFAULT_PATH
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    check = named(diagnose(tmp_path), "Store")
+    assert check.status == "ok"
+    assert "holds 0 cells" in check.found
+
+
 def test_a_damaged_store_is_found(tmp_path):
     path = tmp_path / DEFAULT_PATH
     path.parent.mkdir()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import StoreError
-from rlsuite import packing, store
+from rlsuite import database, packing, store
 from rlsuite.records import (
     SCHEMA_VERSION,
     CurvePoint,
@@ -207,9 +211,6 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(path):
 
 def test_a_limit_of_the_file_system_is_a_sentence(tmp_path):
     """The kernel's own limit on the size of a file, in a process of its own."""
-    import subprocess
-    import sys
-
     code = (
         "import resource, signal, sys\n"
         "from rlsuite.store import Store\n"
@@ -238,6 +239,129 @@ def test_a_limit_of_the_file_system_is_a_sentence(tmp_path):
     sentence, kept = done.stdout.splitlines()
     assert sentence.startswith(f"the store {tmp_path / 's.sqlite'} cannot be written: ")
     assert kept == "1"
+
+
+def run_code(code, *arguments):
+    """Python in a process of its own."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+READ_WITHOUT_ROOM = """
+import resource, sys
+from registry.errors import StoreError
+from rlsuite.store import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    with Store(sys.argv[1], read_only=True) as store:
+        print([record.agent for record in store.records()])
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_store_can_be_read_where_nothing_more_can_be_written(path):
+    """Readers of write-ahead mode want to make an index, for which there may be no room."""
+    with Store(path) as opened:
+        opened.put(record("kept"))
+    assert not path.with_name(f"{path.name}-wal").exists()
+    assert run_code(READ_WITHOUT_ROOM, path) == "['kept']\n"
+
+
+def test_a_store_with_a_journal_is_not_read_without_it(path):
+    """The file alone would lack what the journal holds, which a reader would not notice."""
+    opened = Store(path)
+    opened.put(record("in the journal"))
+    copy = path.with_name("copy.sqlite")
+    for ending in ("", "-wal"):
+        shutil.copy(f"{path}{ending}", f"{copy}{ending}")
+    opened.close()
+    assert "cannot be opened: disk I/O error (SQLITE_IOERR_SHMSIZE)" in run_code(
+        READ_WITHOUT_ROOM, copy
+    )
+    with Store(copy, read_only=True) as whole:
+        assert [r.agent for r in whole.records()] == ["in the journal"]
+
+
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE"])
+def test_an_error_of_writing_on_a_full_disk_is_called_so(monkeypatch, path, name):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = name
+    room = {"free": 4096}
+    usage = type("Usage", (), {"free": property(lambda self: room["free"])})
+    monkeypatch.setattr(database.shutil, "disk_usage", lambda folder: usage())
+    told = database.sentence(path, "written", error, 1.0)
+    assert told.endswith("the disk is full. All that was stored before is kept; make room.")
+    room["free"] = 10**9
+    assert database.sentence(path, "written", error, 1.0).endswith(f"disk I/O error ({name}).")
+
+    def refuse(folder):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(database.shutil, "disk_usage", refuse)
+    assert database.sentence(path, "written", error, 1.0).endswith(f"disk I/O error ({name}).")
+
+
+def husk(path):
+    """What is left of a store whose making was broken off: a header, and no table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert path.stat().st_size == 4096
+
+
+@pytest.mark.parametrize("make", [husk, lambda path: path.touch()])
+def test_a_store_that_was_only_begun_is_empty_and_becomes_one(tmp_path, make):
+    path = tmp_path / "s.sqlite"
+    make(path)
+    before = path.read_bytes()
+    with Store(path, read_only=True) as opened:
+        assert list(opened.records()) == []
+        assert opened.digests() == frozenset()
+        assert opened.get("0") is None
+        opened.check()
+        with pytest.raises(StoreError, match=r"cannot be written: the file or its folder is not"):
+            opened.put(record())
+    assert path.read_bytes() == before
+    with Store(path) as opened:
+        opened.put(record())
+    with Store(path, read_only=True) as opened:
+        assert len(opened.digests()) == 1
+
+
+CREATE_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from rlsuite.records import RunKey, RunRecord
+from rlsuite.store import Store
+folder, start, me = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+for turn in range(20):
+    record = RunRecord(key=RunKey(identity={"me": me}), task="t", env_id="e", family="f",
+        metric="final_return", agent="a", agent_id="a", settings={}, seed=me, total_timesteps=1,
+        state="ok")
+    while time.time() < start + 0.1 * turn:
+        pass
+    with Store(folder / f"{turn}.sqlite") as store:
+        store.put(record)
+"""
+
+
+def test_a_new_store_may_be_made_by_several_processes_at_once(tmp_path):
+    count = 4
+    start = time.time() + 2.0  # when all of them have been imported
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATE_AT_ONCE, str(tmp_path), str(start), str(me)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for me in range(count)
+    ]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * count
+    for turn in range(20):
+        with Store(tmp_path / f"{turn}.sqlite", read_only=True) as opened:
+            assert [found.seed for found in opened.records()] == list(range(count))
 
 
 def test_a_folder_is_no_store(tmp_path):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 from registry.catalogue import registry
 from registry.errors import SuiteError
 from registry.specs import TaskSpec
-from rlsuite.backends import Backend, Job, Outcome
-from rlsuite.cells import Progress, run_cell
-from rlsuite.identity import fingerprint, has_source, key_of, resolved_settings
-from rlsuite.records import RunKey, RunRecord, canonical_json
+from rlsuite.backends import Backend, Limits
+from rlsuite.events import CellFinished, CellProgress, CellRetried, CellStarted, Event, Listener
+from rlsuite.records import RunRecord
+from rlsuite.running import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
 
@@ -24,46 +22,14 @@ __all__ = [
     "BenchmarkResult",
     "CellFinished",
     "CellProgress",
+    "CellRetried",
     "CellStarted",
     "benchmark",
 ]
 
-TRIES_OF_LOST_WORK = 3
 DEFAULT_SEEDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class CellStarted:
-    """Cell number `index` of `total` begins."""
-
-    index: int
-    total: int
-    task: str
-    agent: str
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class CellProgress:
-    """A running cell reached an evaluation point: `steps` of `budget` environment steps."""
-
-    index: int
-    total: int
-    steps: int
-    budget: int
-
-
-@dataclass(frozen=True, slots=True)
-class CellFinished:
-    """A cell ended, well or not; `reused`: it was in the store already."""
-
-    index: int
-    total: int
-    record: RunRecord
-    reused: bool
-
-
-Listener = Callable[[CellStarted | CellProgress | CellFinished], None]
+SERIAL = "rlsuite/serial-v0"
+PROCESSES = "rlsuite/processes-v0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +44,8 @@ class BenchmarkResult:
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
-        """The cells that failed; the next run of the same suite tries them again."""
-        return tuple(record for record in self.records if record.state == "failed")
+        """The cells without figures, whatever the reason; the next run tries them again."""
+        return tuple(record for record in self.records if record.state != "ok")
 
     def report(self, path: str | PathLike[str], command: str = "") -> Path:
         """Writes one self-contained HTML file and returns its path.
@@ -118,7 +84,13 @@ def benchmark(
     seeds: int | Sequence[int] | None = None,
     total_timesteps: int | None = None,
     store: str | PathLike[str] | None = None,
-    backend: str = "rlsuite/serial-v0",
+    backend: str | None = None,
+    workers: int | None = None,
+    timeout: float | None = None,
+    memory: int | str | None = None,
+    retries: int = RETRIES,
+    checkpoint_every: int | None = CHECKPOINT_STEPS,
+    choose: Callable[[Cell, str | None], bool] | None = None,
     progress: Listener | None = None,
 ) -> BenchmarkResult:
     """Trains and scores every agent on every task with every seed.
@@ -136,37 +108,62 @@ def benchmark(
         seeds: How many (5 unless given), or a list of them.
         total_timesteps: Environment steps of each training; None takes each task's own.
         store: The SQLite file; None is `results/rlsuite.sqlite` under the current folder.
-        backend: Id of a registered backend.
-        progress: Called with `CellStarted`, `CellProgress` and `CellFinished` as they happen.
+        backend: Id of a registered backend. None runs one cell after the other in this process
+            (`rlsuite/serial-v0`), or where `workers`, `timeout` or `memory` is given, each cell in
+            a fresh process of its own (`rlsuite/processes-v0`). The records are the same, bit for
+            bit.
+        workers: How many cells at once.
+        timeout: Seconds after which a cell is stopped, with the state `timeout`.
+        memory: Bytes, or text like `"2GiB"`, beyond which a cell is stopped, with the state `oom`.
+        retries: How often a cell is tried again that was killed, lost or out of memory. A cell
+            whose code raised is not.
+        checkpoint_every: Environment steps after which a training is saved, so that it goes on
+            from there if it is interrupted; None saves none. For agents that promise `resume` and
+            `split_learn`.
+        choose: Called as `choose(cell, state)` with the state that the store knows, or None; cells
+            for which it is False are not run.
+        progress: Called with `CellStarted`, `CellProgress`, `CellRetried` and `CellFinished` as
+            they happen.
 
     Returns:
-        The records of all cells, failed ones too. An agent or environment that raises is a failed
-        record with the tail of its log; the other cells go on.
+        The records of all cells, failed ones too, except those that were not chosen and are not
+        stored. An agent or environment that raises is a failed record with the tail of its log; the
+        other cells go on.
 
     Raises:
         SuiteError: the suite is malformed or empty, or a built agent was given for a class.
         UnknownIdError: an unknown suite, task, environment, agent or backend; nothing was run.
-        SettingError: an unknown setting or a value outside its range; nothing was run.
+        SettingError: an unknown setting or a value outside its range, or a limit that the backend
+            cannot keep; nothing was run.
         StoreError: the store cannot be opened or written; what it held is untouched.
     """
     chosen = _suite_of(suite, agents, tasks, seeds, total_timesteps)
     chosen.check()
-    runner: Backend = registry.get("backend", backend).load()()
+    rules = Rules(
+        limits=Limits(seconds=timeout, memory=memory_bytes(memory)),
+        retries=retries,
+        checkpoint_every=checkpoint_every,
+        choose=choose,
+    )
+    if backend is None:
+        apart = any(value is not None for value in (workers, timeout, memory))
+        backend = PROCESSES if apart else SERIAL
+    runner: Backend = registry.get("backend", backend).load()(workers=workers)
     path = DEFAULT_PATH if store is None else Path(store)
     with Store(path) as opened:
-        run = _Run(chosen, opened, runner, progress or _silent)
+        run = Running(chosen, opened, runner, progress or _silent, rules)
         run.reuse()
         run.finish()
     return BenchmarkResult(
         suite=chosen,
-        records=tuple(run.records[index] for index in range(len(run.cells))),
+        records=tuple(record for _, record in sorted(run.records.items(), key=lambda i: i[0])),
         store_path=path,
         reused=run.reused,
         notes=run.notes(),
     )
 
 
-def _silent(event: CellStarted | CellProgress | CellFinished) -> None:
+def _silent(event: Event) -> None:
     """Tells nobody."""
 
 
@@ -201,115 +198,3 @@ def _suite_of(
     if total_timesteps is not None:
         changes["total_timesteps"] = total_timesteps
     return replace(loaded, grids=tuple(replace(grid, **changes) for grid in loaded.grids))
-
-
-class _Run:
-    """A suite while it is being run."""
-
-    def __init__(self, suite: Suite, store: Store, backend: Backend, tell: Listener) -> None:
-        self.store, self.backend, self.tell = store, backend, tell
-        self.cells = list(suite.cells())
-        self.keys = [key_of(cell) for cell in self.cells]
-        self.fingerprint = fingerprint()
-        self.records: dict[int, RunRecord] = {}
-        self.reused = 0
-        self.strangers = 0
-
-    def reuse(self) -> None:
-        """Takes what is stored. A cell that failed is not taken: it is tried again."""
-        for index, (cell, key) in enumerate(zip(self.cells, self.keys, strict=True)):
-            record = self.store.get(key.digest)
-            if record is None or record.state != "ok":
-                continue
-            self.reused += 1
-            self.strangers += dict(record.fingerprint) != self.fingerprint
-            self._keep(index, replace(record, agent=cell.label), reused=True)
-
-    def finish(self) -> None:
-        """Runs the rest, as many at once as the backend takes."""
-        todo = deque(index for index in range(len(self.cells)) if index not in self.records)
-        running: dict[int, int] = {}
-        tries = dict.fromkeys(todo, 0)
-        try:
-            while todo or running:
-                while todo and len(running) < self.backend.capacity():
-                    index = todo.popleft()
-                    tries[index] += 1
-                    running[self._start(index)] = index
-                for outcome in self.backend.wait(tuple(running)):
-                    index = running.pop(outcome.handle)
-                    if outcome.record is None and tries[index] < TRIES_OF_LOST_WORK:
-                        todo.append(index)
-                        continue
-                    self._ended(index, outcome)
-        finally:
-            for handle in running:
-                self.backend.cancel(handle)
-
-    def notes(self) -> tuple[str, ...]:
-        """What the reader of the results should know."""
-        found = []
-        if self.strangers:
-            found.append(
-                f"Note: {self.strangers} reused cells were run with other library versions or on "
-                "another machine; every record says which."
-            )
-        sourceless = sorted({c.label for c in self.cells if not has_source(c.choice)})
-        if sourceless:
-            found.append(
-                f"Note: the source of {', '.join(sourceless)} cannot be found, so these cells are "
-                "run anew every time. Put the class into a file."
-            )
-        if any(record.state == "failed" for record in self.records.values()):
-            found.append("Note: failed cells are tried again when this is run again.")
-        return tuple(found)
-
-    def _start(self, index: int) -> int:
-        cell, key, total = self.cells[index], self.keys[index], len(self.cells)
-        self.tell(CellStarted(index, total, cell.task.id, cell.label, cell.seed))
-        return self.backend.submit(
-            self._job(cell, key),
-            lambda steps, budget: self.tell(CellProgress(index, total, steps, budget)),
-        )
-
-    def _job(self, cell: Cell, key: RunKey) -> Job:
-        settings = resolved_settings(cell.choice)
-
-        def run(progress: Progress | None) -> RunRecord:
-            return run_cell(
-                cell, key, settings=settings, fingerprint=self.fingerprint, progress=progress
-            )
-
-        registered = isinstance(cell.choice.agent, str)
-        payload = canonical_json(key.identity) if registered else None
-        return Job(cell=cell, key=key, payload=payload, run=run)
-
-    def _ended(self, index: int, outcome: Outcome) -> None:
-        record = outcome.record
-        if record is None:
-            record = self._lost(index)
-        self.store.put(record)
-        self._keep(index, record, reused=False)
-
-    def _lost(self, index: int) -> RunRecord:
-        cell = self.cells[index]
-        return RunRecord(
-            key=self.keys[index],
-            task=cell.task.id,
-            env_id=cell.task.env_id,
-            family=cell.task.family,
-            metric=cell.task.metric,
-            agent=cell.label,
-            agent_id=cell.choice.id,
-            settings=resolved_settings(cell.choice),
-            seed=cell.seed,
-            total_timesteps=cell.total_timesteps,
-            state="failed",
-            error=f"whoever ran this cell vanished, {TRIES_OF_LOST_WORK} times",
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            fingerprint=self.fingerprint,
-        )
-
-    def _keep(self, index: int, record: RunRecord, *, reused: bool) -> None:
-        self.records[index] = record
-        self.tell(CellFinished(index, len(self.cells), record, reused))

@@ -27,6 +27,7 @@ from rlsuite.formatting import budget_note
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
 from rlsuite.records import REWARD, CurvePoint, RunKey, RunRecord
+from rlsuite.resuming import CheckpointPlan, Saver
 from rlsuite.suite import Cell
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
@@ -50,10 +51,14 @@ def run_cell(
     fingerprint: Mapping[str, str],
     device: str = "cpu",
     progress: Progress | None = None,
+    checkpoints: CheckpointPlan | None = None,
 ) -> RunRecord:
     """Trains and scores. An exception becomes a failed record with the tail of the log.
 
-    `KeyboardInterrupt` passes through. Global generators and thread counts end as they were found.
+    With `checkpoints` a training that was interrupted goes on where it was saved, if the agent
+    promises `resume` and `split_learn`; the record is the same. `KeyboardInterrupt` passes through,
+    and so does `Stopped`, when SIGTERM came and the training was saved. Global generators and
+    thread counts end as they were found.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     blank = RunRecord(
@@ -76,7 +81,9 @@ def run_cell(
             if isinstance(cell.choice.agent, str):  # imports come first: torch may be among them
                 registry.agent_spec(cell.choice.agent).load()
             with global_streams(integer_seed(cell.seed, Stream.AGENT, GLOBAL_STREAMS)):
-                return _run(cell, blank, device, progress)
+                return _run(cell, blank, device, progress, checkpoints)
+        except gym.error.DependencyNotInstalled as error:
+            return replace(blank, state="skipped", error=f"{type(error).__name__}: {error}")
         except (Exception, SystemExit) as error:  # of an agent or an environment: it may be any
             return failed_record(blank, error, "".join(tail))
 
@@ -88,14 +95,20 @@ def failed_record(blank: RunRecord, error: BaseException, log: str = "") -> RunR
     return replace(blank, state="failed", error=text)
 
 
-def _run(cell: Cell, blank: RunRecord, device: str, progress: Progress | None) -> RunRecord:
-    run = _Run(cell, device, progress)
+def _run(
+    cell: Cell,
+    blank: RunRecord,
+    device: str,
+    progress: Progress | None,
+    checkpoints: CheckpointPlan | None,
+) -> RunRecord:
+    run = _Run(cell, device, progress, checkpoints)
     with Evaluator(cell.task, lambda: make_environment(cell.task)) as run.evaluator:
         try:
             with one_thread():
                 agent = run.build()
             with one_thread():  # once more: a class may have imported torch only now
-                run.train(agent)
+                agent = run.train(agent)
                 return run.record(agent, blank)
         finally:
             if run.env is not None:
@@ -109,6 +122,7 @@ class _Run:
     cell: Cell
     device: str
     progress: Progress | None
+    checkpoints: CheckpointPlan | None = None
     evaluator: Evaluator = field(init=False)
     env: Any = None
     spec: AgentSpec | None = None
@@ -157,15 +171,15 @@ class _Run:
         env.observation_space.seed(seed)
         return AgentView(env, model=model)
 
-    def train(self, agent: Any) -> None:
-        """Takes the steps of the budget, with evaluations on the way."""
+    def train(self, agent: Any) -> Any:
+        """Takes the steps of the budget, with evaluations on the way; returns the trained agent."""
         budget = self.cell.total_timesteps
         if not self._learns(agent):
             budget = 0
             if self.learns_by_regret:
                 self._timed(partial(self._act_only, agent))
         elif self.spec is not None and "split_learn" in self.spec.promises:
-            self._train_in_parts(agent, budget)
+            agent = self._train_in_parts(agent, budget)
         elif budget:
             self._train_in_one(agent, budget)
         self.notes += [str(note) for note in getattr(agent, "notes", ())]
@@ -174,15 +188,29 @@ class _Run:
             self.notes.append(f"the {mode} policy was scored")
         if budget and self.log.steps != budget:
             self.notes.append(budget_note(self.log.steps, budget))
+        return agent
 
-    def _train_in_parts(self, agent: Any, budget: int) -> None:
+    def _train_in_parts(self, agent: Any, budget: int) -> Any:
+        saver = self._saver()
         done = 0
-        for point in [*self.points, budget]:
+        if saver is not None:
+            agent, done = saver.resumed(agent)
+        for number, point in enumerate([*self.points, budget]):
             if point > done:
-                self._timed(partial(agent.learn, point - done))
-            done = point
-            if point < budget:
+                parts = [point - done] if saver is None else saver.parts(agent, done, point)
+                for part in parts:
+                    self._timed(partial(agent.learn, part))
+                done = point
+            if point < budget and number >= len(self.curve):  # not evaluated before it was stopped
                 self._evaluate_point(agent)
+        return agent
+
+    def _saver(self) -> Saver | None:
+        """What saves this training, if it is to be saved and the agent promises that it can be."""
+        resumable = self.spec is not None and "resume" in self.spec.promises
+        if self.checkpoints is None or not resumable or not isinstance(self.env, AgentView):
+            return None
+        return Saver(self.checkpoints, self)
 
     def _train_in_one(self, agent: Any, budget: int) -> None:
         """One call of `learn`, interrupted by evaluations from inside the recorder."""

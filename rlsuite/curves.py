@@ -50,7 +50,7 @@ def run_dots(
             for r in mine
             if r.state == "ok" and (value := getattr(r, quantity)) is not None
         ]
-        failed = sum(r.state == "failed" for r in mine)
+        failed = sum(r.state != "ok" for r in mine)
         interval = student_t_interval([value for _, value in known]) if known else None
         note = f"{failed} of {len(mine)} failed" if failed and not known else ""
         lines.append(

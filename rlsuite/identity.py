@@ -32,7 +32,7 @@ from registry.specs import TaskSpec, load_entry_point
 from rlsuite.episodes import WIDTH
 from rlsuite.evaluation import MAX_STEPS
 from rlsuite.making import make_config
-from rlsuite.records import SCHEMA_VERSION, RunKey, canonical_json
+from rlsuite.records import IDENTITY_VERSION, RunKey, canonical_json
 from rlsuite.suite import AgentChoice, Cell
 
 __all__ = ["fingerprint", "has_source", "key_of", "origin_of", "resolved_settings"]
@@ -41,9 +41,14 @@ SHOWN_ONLY = frozenset(
     {
         *("boards", "cli", "curves", "diagnosis", "formatting", "leaderboard", "plots", "report"),
         *("report_views", "results", "sessions", "svg", "tables", "testing"),
+        *("backends", "benchmarking", "events", "leases", "packing", "payloads", "planning"),
+        *("running", "store", "stored"),
     }
 )
-"""Parts of `rlsuite` that only show results: editing them changes no result."""
+"""Parts of `rlsuite` that only show, carry or keep results: editing them changes none.
+
+That cells give the same bits whatever carries them is tested for every backend.
+"""
 
 LIBRARIES = ("gymnasium", "numpy", "scipy", "torch", "stable-baselines3", "numba")
 
@@ -59,7 +64,7 @@ def key_of(cell: Cell, device: str = "cpu") -> RunKey:
     """
     task = {f.name: getattr(cell.task, f.name) for f in dataclasses.fields(cell.task)}
     identity = {
-        "schema": SCHEMA_VERSION,
+        "schema": IDENTITY_VERSION,
         "task": {
             **task,
             "env_kwargs": dict(cell.task.env_kwargs),

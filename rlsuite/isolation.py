@@ -93,6 +93,20 @@ class LogTail(io.TextIOBase):
         """Whatever the stream is."""
         return self._stream.isatty()
 
+    def fileno(self) -> int:
+        """The stream's."""
+        return self._stream.fileno()
+
+    @property
+    def buffer(self) -> Any:
+        """The stream's, for code that writes bytes; they are shown, and not kept in the tail."""
+        return self._stream.buffer
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's."""
+        return self._stream.encoding
+
 
 @contextmanager
 def log_tail() -> Iterator[deque[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import zlib
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlsuite.records import CurvePoint, EpisodeRecord, RunKey, RunRecord, TrainingCurve
 
-__all__ = ["Blobs", "pack", "unpack"]
+__all__ = ["Blobs", "decoded", "encoded", "from_bytes", "pack", "to_bytes", "unpack"]
 
 Blobs = dict[str, tuple[str, int, bytes]]
 """Arrays by name, `(dtype, length, bytes)`: little-endian, compressed by zlib with its checksum."""
@@ -56,7 +57,7 @@ def pack(record: RunRecord) -> tuple[str, Blobs]:
     if record.training is not None:
         for name, dtype in TRAINING_TYPES.items():
             blobs[f"training.{name}"] = _packed(getattr(record.training, name).astype(dtype))
-    return json.dumps(_encoded(plain), allow_nan=False), blobs
+    return json.dumps(encoded(plain), allow_nan=False), blobs
 
 
 def unpack(text: str, blobs: Blobs) -> RunRecord:
@@ -65,7 +66,7 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
     Raises:
         ValueError, KeyError, TypeError, zlib.error: the text or the arrays are damaged.
     """
-    plain = _decoded(json.loads(text))
+    plain = decoded(json.loads(text))
     columns = {name: _unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES}
     episodes = tuple(
         EpisodeRecord(
@@ -90,6 +91,37 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
     return RunRecord(**plain, episodes=episodes, training=training)
 
 
+def to_bytes(record: RunRecord) -> bytes:
+    """A record as one string of bytes, for a pipe or a file; `from_bytes` is the inverse.
+
+    A line with the SHA-256 of the rest, a line of JSON, and the arrays one after the other.
+    """
+    text, blobs = pack(record)
+    layout = [[name, dtype, length, len(data)] for name, (dtype, length, data) in blobs.items()]
+    body = json.dumps({"record": text, "arrays": layout}).encode() + b"\n"
+    body += b"".join(data for _, _, data in blobs.values())
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def from_bytes(data: bytes) -> RunRecord:
+    """The record of `to_bytes`.
+
+    Raises:
+        ValueError: the bytes are torn or damaged.
+    """
+    digest, _, body = data.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError(f"a record of {len(data)} bytes is torn or damaged")
+    head, _, arrays = body.partition(b"\n")
+    header = json.loads(head)
+    blobs: Blobs = {}
+    start = 0
+    for name, dtype, length, size in header["arrays"]:
+        blobs[name] = (dtype, length, arrays[start : start + size])
+        start += size
+    return unpack(header["record"], blobs)
+
+
 def _packed(array: NDArray[Any]) -> tuple[str, int, bytes]:
     return array.dtype.str, len(array), zlib.compress(array.tobytes(), 6)
 
@@ -105,24 +137,25 @@ def _unpacked(blob: tuple[str, int, bytes]) -> NDArray[Any]:
     return np.frombuffer(raw, dtype=kind).copy()
 
 
-def _encoded(value: Any) -> Any:
+def encoded(value: Any) -> Any:
     """JSON knows neither NaN nor infinity: they are written `{"float": "nan"}`."""
     if isinstance(value, Mapping):
-        return {str(key): _encoded(item) for key, item in value.items()}
+        return {str(key): encoded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encoded(item) for item in value]
+        return [encoded(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _encoded(value.tolist())
+        return encoded(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     return value
 
 
-def _decoded(value: Any) -> Any:
+def decoded(value: Any) -> Any:
+    """The inverse of `encoded`; lists stay lists."""
     if isinstance(value, dict):
         if value.keys() == {"float"}:
             return float(value["float"])
-        return {key: _decoded(item) for key, item in value.items()}
+        return {key: decoded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [decoded(item) for item in value]
     return value

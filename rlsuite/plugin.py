@@ -6,7 +6,7 @@ from registry.catalogue import Transaction
 
 
 def register(registry: Transaction) -> None:
-    """Registers the shipped suite, the serial backend and the tasks of Gymnasium's environments."""
+    """Registers the shipped suite, the backends and the tasks of Gymnasium's environments."""
     registry.add_suite(
         "rlsuite/quick-v0",
         "rlsuite.suites:quick",
@@ -16,5 +16,10 @@ def register(registry: Transaction) -> None:
         "rlsuite/serial-v0",
         "rlsuite.backends.serial:SerialBackend",
         summary="One cell after the other, in this process.",
+    )
+    registry.add_backend(
+        "rlsuite/processes-v0",
+        "rlsuite.backends.processes:ProcessesBackend",
+        summary="Each cell in a fresh process, several at once, with limits of time and memory.",
     )
     registry.add_task("CartPole-v1", total_timesteps=100_000, family="control")

@@ -12,23 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "IDENTITY_VERSION",
     "REWARD",
     "SCHEMA_VERSION",
     "CurvePoint",
     "EpisodeRecord",
     "RunKey",
     "RunRecord",
+    "State",
     "TrainingCurve",
     "canonical_json",
 ]
 
-SCHEMA_VERSION = 1
-"""Version of the identity and of the store. A newer store is refused, an older one migrated."""
+IDENTITY_VERSION = 1
+"""Version of what a key is made of: raising it makes every stored cell another one."""
 
 REWARD = "expected_reward"
 """The metric that holds the plain reward of a task that is scored by a KL-regularised objective."""
 
-State = Literal["ok", "failed"]
+SCHEMA_VERSION = 2
+"""Version of the store. A newer store is refused, an older one migrated."""
+
+State = Literal["ok", "failed", "timeout", "oom", "killed", "skipped"]
+"""How a cell ended; everything but `ok` has no figures and counts as a run that failed.
+
+`failed`: its code raised, crashed or left the process. `timeout`, `oom`: it was stopped at its
+limit of time or memory. `killed`: somebody else ended its process, every time it was tried.
+`skipped`: a library that its environment needs is not installed.
+"""
 
 
 def canonical_json(value: Any) -> str:
@@ -116,7 +127,7 @@ class RunRecord:
     (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high`
     bound `mean_return` over the episodes of the evaluation. For `objective` `mean_return` is None
     where episodes were played: they show the reward alone, which is the metric `expected_reward`.
-    All are None for a failed cell, whose `error` then holds the tail of its log.
+    All are None for a cell whose state is not `ok`; its `error` then holds the tail of its log.
     """
 
     key: RunKey

@@ -124,7 +124,7 @@ def _headline(records: Sequence[RunRecord]) -> dict[str, Any]:
     seconds = sum(record.train_seconds + record.eval_seconds for record in records)
     return {
         "runs": len(records),
-        "failed": sum(record.state == "failed" for record in records),
+        "failed": sum(record.state != "ok" for record in records),
         "agents": len({(record.agent, record.agent_id) for record in records}),
         "tasks": len({record.task for record in records}),
         "steps": f"{sum(record.steps_used for record in records):,}",

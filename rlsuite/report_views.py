@@ -368,7 +368,7 @@ def failure_views(records: Sequence[RunRecord]) -> list[dict[str, str]]:
             "log": _readable(r.error) or "The run left no log.",
         }
         for r in records
-        if r.state == "failed"
+        if r.state != "ok"
     ]
 
 

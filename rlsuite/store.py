@@ -3,6 +3,8 @@
     meta        key, value                        schema version
     run         digest, columns to query by, record (JSON)
     cell_data   digest, name, dtype, length, data arrays: little-endian, zlib
+    attempt     digest, number, state, ...        every try of a cell, with the file of its output
+    lease       digest, owner, beat               who is running a cell just now
 
 The file is in write-ahead mode with `synchronous=NORMAL`: a killed process loses the cell it was
 working on, and nothing that was put before. A loss of power may take the last commits, and never
@@ -17,6 +19,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +29,7 @@ from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, w
 from rlsuite.packing import Blobs, pack, unpack
 from rlsuite.records import SCHEMA_VERSION, RunRecord
 
-__all__ = ["DEFAULT_PATH", "Store"]
+__all__ = ["DEFAULT_PATH", "Attempt", "Lease", "Store"]
 
 DEFAULT_PATH = Path("results") / "rlsuite.sqlite"
 """Where results go unless another place is named: under the current folder."""
@@ -62,10 +65,48 @@ MIGRATIONS = (
         PRIMARY KEY (digest, name)
     ) STRICT;
     """,
+    """
+    CREATE TABLE attempt (
+        digest TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        output TEXT NOT NULL,
+        PRIMARY KEY (digest, number)
+    ) STRICT;
+    CREATE TABLE lease (
+        digest TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        beat INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """Script k brings a store of version k to version k + 1; an empty file is version 0."""
 
 assert len(MIGRATIONS) == SCHEMA_VERSION
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try of a cell. `output` names the file of what it printed, from the store's folder.
+
+    `state` is that of a record, or `"lost"`: whoever ran it vanished. `number` counts from 1.
+    """
+
+    number: int
+    state: str
+    started_at: str
+    seconds: float
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who is running a cell; `beat` grows as long as the owner lives."""
+
+    owner: str
+    beat: int
 
 
 class Store:
@@ -120,8 +161,8 @@ class Store:
             ).fetchone()
         return None if row is None else self._record(digest, row[0])
 
-    def put(self, record: RunRecord) -> None:
-        """Keeps the record of a cell, all of it or nothing.
+    def put(self, record: RunRecord, owner: str | None = None) -> None:
+        """Keeps the record of a cell, all of it or nothing, and ends the lease of `owner` on it.
 
         A record that is there stays if it is `ok`; a failed one gives way.
 
@@ -131,6 +172,9 @@ class Store:
         text, blobs = pack(record)
         digest = record.key.digest
         with self._sentences("written"), self._transaction():
+            self._connection.execute(
+                "DELETE FROM lease WHERE digest = ? AND owner = ?", (digest, owner)
+            )
             row = self._connection.execute(
                 "SELECT state, attempt FROM run WHERE digest = ?", (digest,)
             ).fetchone()
@@ -155,12 +199,98 @@ class Store:
             yield self._record(digest, text)
 
     def digests(self, state: str | None = None) -> frozenset[str]:
-        """Digests of all cells, or of those that are `"ok"` or `"failed"`."""
+        """Digests of all cells, or of those in one state, such as `"ok"`."""
         with self._sentences("read"):
             rows = self._connection.execute(
                 "SELECT digest FROM run WHERE ? IS NULL OR state = ?", (state, state)
             ).fetchall()
         return frozenset(row[0] for row in rows)
+
+    def state(self, digest: str) -> str | None:
+        """The state of a cell, or None."""
+        with self._sentences("read"):
+            row = self._connection.execute(
+                "SELECT state FROM run WHERE digest = ?", (digest,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def states(self) -> dict[str, str]:
+        """The state of every cell, by digest."""
+        with self._sentences("read"):
+            return dict(self._connection.execute("SELECT digest, state FROM run"))
+
+    def counts(self) -> list[tuple[str, str, str, int]]:
+        """How many cells there are of each task, agent and state, in this order."""
+        with self._sentences("read"):
+            return self._connection.execute(
+                "SELECT task, agent, state, count(*) FROM run GROUP BY task, agent, state "
+                "ORDER BY task, agent, state"
+            ).fetchall()
+
+    def claim(self, digest: str, owner: str, instead_of: Lease | None = None) -> Lease | None:
+        """Leases a cell to `owner`; the lease of somebody else, if there is one.
+
+        Args:
+            digest: The cell.
+            owner: Who is going to run it.
+            instead_of: A lease whose owner is dead; if it is still the one, it gives way.
+
+        Returns:
+            None if the cell is leased to `owner` now.
+        """
+        with self._sentences("written"), self._transaction():
+            if instead_of is not None:
+                self._connection.execute(
+                    "DELETE FROM lease WHERE digest = ? AND owner = ? AND beat = ?",
+                    (digest, instead_of.owner, instead_of.beat),
+                )
+            self._connection.execute(
+                "INSERT INTO lease VALUES (?, ?, 0) ON CONFLICT (digest) DO NOTHING",
+                (digest, owner),
+            )
+            row = self._connection.execute(
+                "SELECT owner, beat FROM lease WHERE digest = ?", (digest,)
+            ).fetchone()
+        return None if row[0] == owner else Lease(*row)
+
+    def release(self, owner: str, digest: str | None = None) -> None:
+        """Ends the lease of `owner` on a cell, or on all of them."""
+        with self._sentences("written"), self._transaction():
+            self._connection.execute(
+                "DELETE FROM lease WHERE owner = ?1 AND (?2 IS NULL OR digest = ?2)",
+                (owner, digest),
+            )
+
+    def beat(self, owner: str) -> None:
+        """Says that `owner` lives."""
+        with self._sentences("written"), self._transaction():
+            self._connection.execute("UPDATE lease SET beat = beat + 1 WHERE owner = ?", (owner,))
+
+    def leases(self) -> dict[str, Lease]:
+        """Who is running what, by digest; owners may have died since."""
+        with self._sentences("read"):
+            rows = self._connection.execute("SELECT digest, owner, beat FROM lease").fetchall()
+        return {digest: Lease(owner, beat) for digest, owner, beat in rows}
+
+    def add_attempt(self, digest: str, attempt: Attempt) -> None:
+        """Keeps what became of one try of a cell."""
+        values = (attempt.state, attempt.started_at, float(attempt.seconds), attempt.output)
+        with self._sentences("written"), self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?, ?)",
+                (digest, attempt.number, *values),
+            )
+
+    def attempts(self, digest: str) -> tuple[Attempt, ...]:
+        """Every try of a cell that ended, in order."""
+        with self._sentences("read"):
+            rows = self._connection.execute(
+                "SELECT number, state, started_at, seconds, output FROM attempt "
+                "WHERE digest = ? ORDER BY number",
+                (digest,),
+            ).fetchall()
+        names = ("number", "state", "started_at", "seconds", "output")
+        return tuple(Attempt(**dict(zip(names, row, strict=True))) for row in rows)
 
     def check(self) -> None:
         """Reads the whole file.

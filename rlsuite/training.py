@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,27 @@ class TrainingLog:
         self.episodes += 1
         self._returns.append(episode_return)
         self._lengths.append(length)
+
+    def state(self) -> dict[str, Any]:
+        """Everything counted so far, as JSON would hold it (but for NaN and infinity)."""
+        return {
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "regret": self.regret,
+            "width": self._width,
+            "edge": self._edge,
+            "returns": list(self._returns),
+            "lengths": list(self._lengths),
+            "windows": [list(window) for window in self._windows],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self.steps, self.episodes = state["steps"], state["episodes"]
+        self.regret = state["regret"]
+        self._width, self._edge = state["width"], state["edge"]
+        self._returns, self._lengths = list(state["returns"]), list(state["lengths"])
+        self._windows = [tuple(window) for window in state["windows"]]
 
     def curve(self) -> TrainingCurve:
         """Everything so far."""

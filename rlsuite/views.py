@@ -9,6 +9,7 @@ takes the answer key away. Both hold no state that a checkpoint would need (`sta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -77,6 +78,15 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
         if log.on_step is not None:
             log.on_step(log.steps)
         return observation, reward, terminated, truncated, info
+
+    def state(self) -> tuple[float, int]:
+        """Return and length of the running episode so far."""
+        return self._return, self._length
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Goes on from a `state`, in an environment that was put back there."""
+        self._first_seed = None
+        self._return, self._length = float(state[0]), int(state[1])
 
     def _where(self) -> str:
         return f"in training episode {self.log.episodes} after {self._length} steps"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+from registry.errors import SettingError
 from rlsuite.backends import Job, Outcome
 from rlsuite.cells import Progress
 
@@ -13,10 +15,18 @@ __all__ = ["SerialBackend"]
 class SerialBackend:
     """Runs a job when somebody waits for it. Classes that were passed in are used as they are.
 
-    `wait` returns after one job; `timeout` cannot interrupt it, and 0 or less runs nothing.
+    `wait` returns after one job; `timeout` cannot interrupt it, and 0 or less runs nothing. Limits
+    of time and memory cannot be kept here; the benchmark refuses them.
     """
 
-    def __init__(self) -> None:
+    elsewhere = False
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers not in (None, 1):
+            raise SettingError(
+                f"the serial backend runs one cell at a time, got workers={workers!r}: take "
+                "'rlsuite/processes-v0' for more."
+            )
         self._next = 0
         self._jobs: dict[int, tuple[Job, Progress | None]] = {}
         self._cancelled: set[int] = set()
@@ -39,10 +49,17 @@ class SerialBackend:
                 return [Outcome(handle=handle, state="cancelled")]
             if handle in self._jobs and (timeout is None or timeout > 0):
                 job, progress = self._jobs.pop(handle)
-                return [Outcome(handle=handle, state="done", record=job.run(progress))]
+                start = time.monotonic()
+                record = job.run(progress)
+                seconds = time.monotonic() - start
+                return [Outcome(handle=handle, state="done", record=record, seconds=seconds)]
         return []
 
     def cancel(self, handle: int) -> None:
         """Takes a job out of the queue."""
         if self._jobs.pop(handle, None) is not None:
             self._cancelled.add(handle)
+
+    def close(self) -> None:
+        """Empties the queue."""
+        self._jobs.clear()

@@ -16,14 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
+from rlsuite.benchmarking import CellFinished, CellProgress, CellRetried, CellStarted
 from rlsuite.cli.console import console, on_terminal
 from rlsuite.formatting import number, seconds_text
 from rlsuite.records import REWARD, RunRecord
 
 __all__ = ["BenchState", "bench_progress", "cell_line"]
 
-Event = CellStarted | CellProgress | CellFinished
+Event = CellStarted | CellProgress | CellRetried | CellFinished
 REFRESHES_PER_SECOND = 4.0
 
 
@@ -56,7 +56,7 @@ class BenchState:
             self.steps, self.budget, self.started = 0, 0, self.clock()
         elif isinstance(event, CellProgress):
             self.steps, self.budget = event.steps, event.budget
-        else:
+        elif isinstance(event, CellFinished):
             self._finish(event.record, event.reused)
 
     def _finish(self, record: RunRecord, reused: bool) -> None:
@@ -68,7 +68,7 @@ class BenchState:
             self.reused += 1
         else:
             self.seconds.setdefault(kind, []).append(self.clock() - self.started)
-        if record.state == "failed":
+        if record.state != "ok":
             self.failed += 1
         elif record.mean_return is not None:
             by_agent = self.returns.setdefault(record.task, {})
@@ -117,9 +117,11 @@ def cell_line(event: CellFinished) -> str:
 
 
 def _outcome(record: RunRecord, reused: bool) -> str:
-    if record.state == "failed":
+    if record.state != "ok":
         lines = record.error.strip().splitlines() or ["no message"]
-        return f"FAILED{' (reused)' if reused else ''}: {' '.join(lines[-1].split())}"
+        return (
+            f"{record.state.upper()}{' (reused)' if reused else ''}: {' '.join(lines[-1].split())}"
+        )
     words = []
     if record.mean_return is not None:
         words.append(f"return {number(record.mean_return)}")

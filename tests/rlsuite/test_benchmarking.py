@@ -13,7 +13,7 @@ import rlsuite
 from registry.errors import SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
-from rlsuite import benchmarking, cells, identity
+from rlsuite import cells, identity, running
 from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
 from rlsuite.leaderboard import leaderboards
 from rlsuite.records import canonical_json
@@ -329,7 +329,7 @@ def test_the_same_command_again_runs_nothing(run, monkeypatch):
     assert [type(e) for e in run.events if not isinstance(e, CellProgress)] == (
         [CellStarted, CellFinished] * 2
     )
-    monkeypatch.setattr(benchmarking, "run_cell", lambda *a, **k: pytest.fail("ran again"))
+    monkeypatch.setattr(running, "run_cell", lambda *a, **k: pytest.fail("ran again"))
     again = run(small(seeds=(0, 1)))
     assert [e.reused for e in run.events] == [True, True]
     assert (first.reused, again.reused) == (0, 2)
@@ -349,7 +349,7 @@ def test_more_seeds_and_agents_run_only_what_is_new(run):
 
 def test_another_fingerprint_is_reused_with_a_note(run, monkeypatch):
     assert run(small()).notes == ()
-    monkeypatch.setattr(benchmarking, "fingerprint", lambda: {"numpy": "another one"})
+    monkeypatch.setattr(running, "fingerprint", lambda: {"numpy": "another one"})
     again = run(small())
     assert again.reused == 1
     assert "other library versions or on another machine" in again.notes[0]
@@ -387,7 +387,10 @@ def test_failed_cells_are_tried_again_and_only_they(run, monkeypatch):
 
 
 def test_an_agent_that_does_not_fit_fails_with_its_sentence(run):
-    (record,) = run(small(tasks=("CartPole-v1",))).records
+    def mine(env, *, seed):
+        return rlsuite.make_agent(Q, env, seed=seed)
+
+    (record,) = run(small(tasks=("CartPole-v1",), agents=choices({"mine": mine}))).records
     assert record.state == "failed"
     assert "handles Discrete observations" in record.error
 
@@ -402,7 +405,7 @@ def test_ctrl_c_keeps_what_is_done(run, monkeypatch):
             raise KeyboardInterrupt
         return run_cell(*arguments, **keywords)
 
-    monkeypatch.setattr(benchmarking, "run_cell", interrupted)
+    monkeypatch.setattr(running, "run_cell", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(small(seeds=(0, 1, 2)))
     monkeypatch.undo()
@@ -426,8 +429,8 @@ def test_lost_work_is_done_again_three_times_at_most(run, monkeypatch):
 
     monkeypatch.setattr("rlsuite.backends.serial.SerialBackend", Unreliable)
     result = run(small(seeds=(0, 1)))
-    assert [record.state for record in result.records] == ["ok", "failed"]
-    assert result.failed[0].error == "whoever ran this cell vanished, 3 times"
+    assert [record.state for record in result.records] == ["ok", "killed"]
+    assert result.failed[0].error == "whoever ran this cell vanished (3 times)"
     assert lost == {0: 2, 1: 3}
 
 
@@ -454,7 +457,7 @@ def test_malformed_calls(run, tmp_path, keywords, match):
 
 
 def test_keywords_that_are_no_json(run):
-    task = TaskSpec(id="odd", env_id=GRID, env_kwargs={"size": object()})
+    task = TaskSpec(id="odd", env_id="CartPole-v1", env_kwargs={"sutton_barto_reward": object()})
     with pytest.raises(SuiteError, match=r"the task 'odd' has keywords that cannot be written"):
         run(agents=[Q], tasks=[task])
 

@@ -30,11 +30,11 @@ def say(phase):
 
 say("import")
 import rlsuite
-from rlsuite import benchmarking
+from rlsuite import running
 from rlsuite.store import Store
 from rlsuite.suite import Grid, Suite, choices
 
-run_cell, insert, put = benchmarking.run_cell, Store._insert, Store.put
+run_cell, insert, put = running.run_cell, Store._insert, Store.put
 
 def told_run_cell(*arguments, **keywords):
     say("train")
@@ -48,11 +48,11 @@ def slow_insert(self, *arguments):  # half of the transaction before the pause, 
     insert(self, *arguments)
     time.sleep({pause} / 2)
 
-def told_put(self, record):
-    put(self, record)
+def told_put(self, record, owner=None):
+    put(self, record, owner)
     say("idle")
 
-benchmarking.run_cell, Store._insert, Store.put = told_run_cell, slow_insert, told_put
+running.run_cell, Store._insert, Store.put = told_run_cell, slow_insert, told_put
 tabular = Grid(
     tasks=("rlsuite/GridWorld-v0", "FrozenLake-v1"),
     agents=choices({{"q": "rlsuite/QLearning-v0", "s": "rlsuite/Sarsa-v0"}}),

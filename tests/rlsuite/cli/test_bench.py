@@ -65,7 +65,7 @@ def test_bench_suite_is_short_for_bench_run_suite_and_goes_on_where_it_was(cli, 
 
 def test_the_report_can_be_written_again_from_the_store_without_running(cli, tiny, monkeypatch):
     cli("bench", tiny, "--seeds", "1", "--report", "first.html")
-    monkeypatch.setattr("rlsuite.benchmarking.run_cell", None)
+    monkeypatch.setattr("rlsuite.running.run_cell", None)
     whole = cli("bench", "report", "results/rlsuite.sqlite", "--report", "store.html")
     assert whole.code == 0
     assert "All results in rlsuite.sqlite" in Path("store.html").read_text(encoding="utf-8")
@@ -128,6 +128,7 @@ def test_ctrl_c_keeps_finished_cells_and_says_how_to_go_on(cli, tiny, monkeypatc
         (TINY.replace("Sarsa", "Saras"), "no agent 'rlsuite/Saras-v0'. Did you mean"),
         (TINY.replace("step_size", "stepsize"), "has no setting 'stepsize'. Did you mean"),
         (TINY.replace("0.1", "7"), "step_size must be a number in (0, 1], got 7"),
+        (TINY.replace("rlsuite/GridWorld-v0", "CartPole-v1"), "handles Discrete observations, but"),
     ],
 )
 def test_a_suite_that_cannot_be_used_is_one_sentence(cli, suite, said):
@@ -136,6 +137,7 @@ def test_a_suite_that_cannot_be_used_is_one_sentence(cli, suite, said):
     assert shown.code == 2
     assert said in shown.err
     assert shown.err.count("\n") == 1
+    assert shown.out == ""
     assert not Path("report.html").exists()
 
 
@@ -192,10 +194,10 @@ def test_a_read_only_folder_is_one_sentence(cli, tiny):
 def test_a_disk_that_fills_up_keeps_what_was_stored(cli, tiny, monkeypatch):
     put = Store.put
 
-    def put_until_full(self, record):
+    def put_until_full(self, record, owner=None):
         if record.agent == "sarsa":
             raise StoreError("the store s cannot be written: the disk is full. All is kept.")
-        put(self, record)
+        put(self, record, owner)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", put_until_full)

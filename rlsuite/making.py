@@ -15,7 +15,7 @@ from registry.errors import PluginError, SettingError, UnsupportedSpaceError, di
 from registry.seeding import check_seed
 from registry.specs import AgentSpec, TaskSpec, imported_id, load_entry_point
 
-__all__ = ["build_agent", "make_agent", "make_config", "make_environment", "train_env"]
+__all__ = ["build_agent", "check_fit", "make_agent", "make_config", "make_environment", "train_env"]
 
 MADE_BY_GYMNASIUM = ("max_episode_steps", "render_mode", "disable_env_checker")
 """Keywords that `gymnasium.make` itself takes, whatever the environment."""
@@ -70,9 +70,8 @@ def build_agent(
         SettingError: it wants another number of environments, or a model that is not there.
     """
     check_contract(spec, agent_type)
-    check_spaces(spec, env)
+    check_fit(spec, env)
     _check_width(spec, config, env)
-    _check_requirements(spec, env)
     return agent_type(env, config, seed=seed, device=device)
 
 
@@ -203,6 +202,12 @@ def train_env(spec: AgentSpec, config: Any, make: Callable[[int], gym.Env[Any, A
 def width_of(spec: AgentSpec, config: Any) -> int:
     """How many environments the agent wants side by side."""
     return int(getattr(config, "num_envs", 1)) if spec.vectorized else 1
+
+
+def check_fit(spec: AgentSpec, env: Any) -> None:
+    """Raises `UnsupportedSpaceError` unless the agent can learn in this kind of environment."""
+    check_spaces(spec, env)
+    _check_requirements(spec, env)
 
 
 def check_spaces(spec: AgentSpec, env: Any) -> None:

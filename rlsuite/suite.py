@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,8 +31,15 @@ from typing import Any
 
 from registry.catalogue import registry
 from registry.errors import RlsuiteError, SuiteError, did_you_mean
-from registry.specs import TaskSpec, imported_id
-from rlsuite.making import check_environment_id, check_keywords, make_config
+from registry.specs import AgentSpec, TaskSpec, imported_id
+from rlsuite.isolation import global_streams
+from rlsuite.making import (
+    check_environment_id,
+    check_fit,
+    check_keywords,
+    make_config,
+    make_environment,
+)
 
 __all__ = ["AgentChoice", "Cell", "Grid", "Suite", "load_suite"]
 
@@ -152,18 +160,24 @@ class Suite:
                             yield cell
 
     def check(self) -> None:
-        """Checks every id and every setting, before anything is run.
+        """Checks every id, every setting and every pair of agent and task before anything is run.
+
+        Classes of yours say nothing of what they can handle, so they are not checked.
 
         Raises:
             UnknownIdError: an unknown task, environment or agent.
             SettingError: an unknown setting, or a value outside its range.
+            UnsupportedSpaceError: an agent that cannot act in an environment of its grid.
             SuiteError: a task that no agent can be scored on here.
         """
+        pairs: list[tuple[TaskSpec, AgentSpec]] = []
         for grid in self.grids:
-            for task in grid.tasks:
-                _check_task(_task(task))
-            for choice in grid.agents.values():
-                _check_choice(choice)
+            tasks = [_task(task) for task in grid.tasks]
+            for task in tasks:
+                _check_task(task)
+            specs = [_check_choice(choice) for choice in grid.agents.values()]
+            pairs += [(task, spec) for task in tasks for spec in specs if spec is not None]
+        _check_pairs(pairs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -331,14 +345,40 @@ def _check_task(task: TaskSpec) -> None:
         )
 
 
-def _check_choice(choice: AgentChoice) -> None:
+def _check_choice(choice: AgentChoice) -> AgentSpec | None:
+    """The spec of a registered agent that can be imported, after a check of its settings."""
     if not isinstance(choice.agent, str):
-        return
+        return None
     spec = registry.agent_spec(choice.agent)
     try:
         agent_type = spec.load()
     except RlsuiteError:
         raise
     except Exception:  # somebody's import failed: its cells will, and the others go on
-        return
+        return None
     make_config(spec, agent_type, choice.settings)
+    return spec
+
+
+def _check_pairs(pairs: Sequence[tuple[TaskSpec, AgentSpec]]) -> None:
+    """Raises `UnsupportedSpaceError` for the first agent that cannot do anything in its task."""
+    specs: dict[str, tuple[TaskSpec, dict[str, AgentSpec]]] = {}
+    for task, spec in pairs:
+        specs.setdefault(repr(task), (task, {}))[1][spec.id] = spec
+    for task, agents in specs.values():
+        env = _environment(task)
+        if env is not None:
+            with closing(env):
+                for spec in agents.values():
+                    check_fit(spec, env)
+
+
+def _environment(task: TaskSpec) -> Any:
+    """The environment of a task; None if it cannot be made here, as its cells will tell."""
+    try:
+        with global_streams():
+            return make_environment(task)
+    except RlsuiteError:
+        raise
+    except Exception:  # somebody's code: the other cells go on
+        return None

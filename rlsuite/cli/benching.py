@@ -39,6 +39,7 @@ def run_suite(name: str, *, store: Path | None, report: Path | None, seeds: int 
     path = DEFAULT_PATH if store is None else store
     if report is not None:
         refuse_unwritable(report)
+    suite.check()
     typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
         with bench_progress((cell.task.id, cell.label) for cell in suite.cells()) as progress:

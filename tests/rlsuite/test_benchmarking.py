@@ -459,7 +459,7 @@ def test_malformed_calls(run, tmp_path, keywords, match):
 def test_keywords_that_are_no_json(run):
     task = TaskSpec(id="odd", env_id="CartPole-v1", env_kwargs={"sutton_barto_reward": object()})
     with pytest.raises(SuiteError, match=r"the task 'odd' has keywords that cannot be written"):
-        run(agents=[Q], tasks=[task])
+        run(agents=["rlsuite/Random-v0"], tasks=[task])
 
 
 def test_seeds_and_budget_of_a_suite_can_be_set(run):

@@ -6,9 +6,11 @@ import pytest
 
 import rlsuite
 from registry.catalogue import registry
-from registry.errors import SettingError, SuiteError, UnknownIdError
+from registry.errors import SettingError, SuiteError, UnknownIdError, UnsupportedSpaceError
 from registry.specs import TaskSpec
 from rlsuite.suite import AgentChoice, Grid, Suite, choices, load_suite
+
+GRID, Q = "rlsuite/GridWorld-v0", "rlsuite/QLearning-v0"
 
 GOOD = """
 name = "mine"
@@ -222,9 +224,32 @@ def test_a_file_that_is_no_text(tmp_path):
             SuiteError,
             "error of predicted values",
         ),
+        (
+            grid(tasks=("rlsuite/GridWorld-v0", "CartPole-v1"), agents=choices(["sb3/PPO-v0", Q])),
+            UnsupportedSpaceError,
+            "'rlsuite/QLearning-v0' handles Discrete observations, but CartPole-v1 has Box",
+        ),
+        (
+            grid(tasks=(TaskSpec(id="s", env_id=GRID, env_kwargs={"size": -1}),)),
+            SettingError,
+            "size must be",
+        ),
     ],
 )
 def test_everything_is_checked_before_anything_is_run(suite, error, match, tmp_path):
     with pytest.raises(error, match=match):
         rlsuite.benchmark(Suite("s", (suite,)), store=tmp_path / "s.sqlite")
     assert not (tmp_path / "s.sqlite").exists()
+
+
+def test_what_cannot_be_made_or_imported_is_left_to_its_cells(monkeypatch, tmp_path):
+    """Somebody's broken code fails its own cells; the check neither stops for it nor hides it."""
+
+    def broken(*arguments, **keywords):
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr("rlsuite_envs.tabular.grid_world.GridWorld.__init__", broken)
+    suite = Suite("s", (grid(tasks=(GRID,), agents=choices([Q]), seeds=1),))
+    suite.check()
+    (record,) = rlsuite.benchmark(suite, store=tmp_path / "s.sqlite").records
+    assert record.error.endswith("RuntimeError: no display")

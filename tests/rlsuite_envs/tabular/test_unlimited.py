@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from registry.errors import OracleError
 from rlsuite_envs.tabular import unlimited
+from rlsuite_envs.tabular.grid_world import GridWorld
 from rlsuite_envs.tabular.mdp import TabularMDP
 
 UP, DOWN = 0, 1
@@ -198,3 +199,10 @@ def test_gamblers_ruin(p):
     expected = 0.3 if p == 0.5 else (1 - r**3) / (1 - r**10)
     assert mdp.oracle().policy_return(np.ones((9, 1))) == pytest.approx(expected, rel=1e-10)
     assert mdp.oracle().optimal_return == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_long_way_to_the_end_is_walked_exactly():
+    """60 x 60 with slip: what each step gives away within the tolerance would add up."""
+    env = GridWorld(60, n_obstacles=0, slip=0.2)
+    unlimited = env.oracle(limit=False).optimal_return
+    assert unlimited == pytest.approx(env.oracle(horizon=1_500).optimal_return, abs=1e-9)

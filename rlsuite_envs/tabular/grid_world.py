@@ -310,7 +310,10 @@ def _check_size(size: object) -> tuple[int, int]:
     sides = size if isinstance(size, Sequence) else (size, size)
     if isinstance(sides, str) or len(sides) != 2:
         raise SettingError(f"size must be {wanted}, got {size!r}.")
-    rows, columns = (check_count("size", side) for side in sides)
+    try:
+        rows, columns = (check_count("size", side) for side in sides)
+    except SettingError:
+        rows = columns = 0
     if rows * columns < 2:
         raise SettingError(f"size must be {wanted}, got {size!r}.")
     return rows, columns

@@ -9,6 +9,7 @@ are saved; their cells give the same bits as if they had never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -129,6 +130,8 @@ def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
         if not plan.head.exists():
             return None
         raise CheckpointError(f"{plan.head} names an agent that is missing.") from error
+    except OSError as error:
+        raise CheckpointError(f"{plan.head} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{plan.head} is damaged: {error}.") from error
     if found != head["sha256"]:
@@ -139,7 +142,8 @@ def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
 def remove_cell(plan: CheckpointPlan) -> None:
     """Removes the checkpoint of a cell, if there is one."""
     for file in [plan.head, *Path(plan.folder).glob(f"{plan.digest}.*")]:
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be removed is found damaged, or used again
+            file.unlink(missing_ok=True)
 
 
 class Saver:

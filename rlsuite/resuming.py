@@ -130,6 +130,8 @@ def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
         if not plan.head.exists():
             return None
         raise CheckpointError(f"{plan.head} names an agent that is missing.") from error
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{plan.head} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

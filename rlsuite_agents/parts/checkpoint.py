@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -225,10 +225,11 @@ def _refuse_non_finite(where: str, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _write_atomically(target: Path, content: bytes) -> None:
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "wb") as file:
+        path = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        with open(path, "xb") as file:  # as open to others as the umask says; tempfile's are not
+            temporary = path
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -236,7 +237,7 @@ def _write_atomically(target: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
         raise CheckpointError(
             f"{target} was not written: {error.strerror or error}. Give a path in a folder that "
             "exists, can be written and has space left."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import stat
 import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -322,3 +324,14 @@ def test_an_agent_is_counted_once_in_however_many_families_it_ran(make_record):
     tasks = ("rlsuite/GridWorld-v0", "rlsuite/BernoulliBandit-v0", "CartPole-v1")
     text = render_report([make_record(task, "random") for task in tasks])
     assert "3 runs of 1 agent on 3 tasks" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of Unix")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_report_is_as_open_as_the_umask_says(tmp_path, make_record, umask, mode):
+    before = os.umask(umask)
+    try:
+        path = write_report([make_record()], tmp_path / "r.html")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode

@@ -95,6 +95,7 @@ class Running:
         self.records: dict[int, RunRecord] = {}
         self.reused = 0
         self.strangers = 0
+        self.damaged = 0
         self._here: dict[tuple[int, str], str] = {}  # kinds of this process alone, and why
         self._watch = Watch()
         self._running: dict[int, int] = {}  # handle: index
@@ -105,6 +106,7 @@ class Running:
 
     def reuse(self) -> None:
         """Takes what is stored. A cell that failed is not taken: it is tried again."""
+        self.damaged = self.store.damaged()
         states = self.store.states()
         choose = self.rules.choose
         for index, (cell, key) in enumerate(zip(self.cells, self.keys, strict=True)):
@@ -140,6 +142,12 @@ class Running:
     def notes(self) -> tuple[str, ...]:
         """What the reader of the results should know."""
         found = []
+        if self.damaged:
+            what = "1 cell" if self.damaged == 1 else f"{self.damaged:,} cells"
+            found.append(
+                f"Note: {what} of the store {self.store.path} cannot be read any more. Those of "
+                "this suite were run again; a report of the whole store may be refused."
+            )
         if self.strangers:
             found.append(
                 f"Note: {self.strangers} reused cells were run with other library versions or on "

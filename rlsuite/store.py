@@ -182,6 +182,8 @@ class Store:
                 return
             attempt = 1 if row is None else int(row[1]) + 1
             self._connection.execute("DELETE FROM run WHERE digest = ?", (digest,))
+            # Arrays go with their cell, but for those that damage has parted from it.
+            self._connection.execute("DELETE FROM cell_data WHERE digest = ?", (digest,))
             self._insert(record, digest, attempt, text, blobs)
 
     def records(self) -> Iterator[RunRecord]:
@@ -213,6 +215,18 @@ class Store:
                 "SELECT state FROM run WHERE digest = ?", (digest,)
             ).fetchone()
         return None if row is None else str(row[0])
+
+    def damaged(self) -> int:
+        """How many cells have lost their name or their arrays; nobody asks for them any more.
+
+        Damage within a record shows when it is read.
+        """
+        parted = (
+            "SELECT count(*) FROM (SELECT digest FROM run EXCEPT SELECT digest FROM cell_data)",
+            "SELECT count(*) FROM (SELECT digest FROM cell_data EXCEPT SELECT digest FROM run)",
+        )
+        with self._sentences("read"):
+            return max(int(self._connection.execute(sql).fetchone()[0]) for sql in parted)
 
     def states(self) -> dict[str, str]:
         """The state of every cell, by digest."""

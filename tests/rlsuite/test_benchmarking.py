@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import random
+import sqlite3
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 import rlsuite
-from registry.errors import SuiteError
+from registry.errors import StoreError, SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
 from rlsuite import cells, identity, running
@@ -373,6 +374,22 @@ def test_printing_says_why_cells_failed(run):
     text = str(run(small(agents=choices({"b": Broken}), seeds=(0, 1))))
     assert f"\n\n1 cell failed:\n  {GRID}  b  seed 1: RuntimeError: the agent broke\n\n" in text
     assert "failed:" not in str(run(small()))
+
+
+def test_damaged_cells_are_run_again_with_a_note(run, tmp_path):
+    """A flipped letter in the name of a cell: nobody finds it, and its arrays are nobody's."""
+    first = run(small(seeds=(0, 1)))
+    with sqlite3.connect(tmp_path / "s.sqlite") as connection:
+        connection.execute("UPDATE run SET digest = 'x' WHERE seed = 0")
+    connection.close()
+    again = run(small(seeds=(0, 1)))
+    assert (again.reused, again.failed) == (1, ())
+    assert table(again) == table(first)
+    assert again.notes[0].startswith("Note: 1 cell of the store")
+    assert "Those of this suite were run again" in again.notes[0]
+    with pytest.raises(StoreError, match="is damaged: cell x cannot be read"):
+        with rlsuite.Store(tmp_path / "s.sqlite", read_only=True) as store:
+            list(store.records())
 
 
 def test_failed_cells_are_tried_again_and_only_they(run, monkeypatch):

@@ -37,6 +37,9 @@ def envs(
     print_table(counted(len(rows), "environment"), ["id", "what it is", "from"], rows)
 
 
+app.command("environments", hidden=True)(envs)  # what a newcomer types
+
+
 @app.command("agents", epilog="Example:  `rlsuite list agents`")
 def agents() -> None:
     """Agents: give the id to `rlsuite.make_agent` or to `rlsuite train`."""

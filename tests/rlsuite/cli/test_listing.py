@@ -46,3 +46,9 @@ def test_a_terminal_gets_a_table(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "[two]" in shown
     assert "  [a]" in shown
+
+
+def test_environments_may_be_spelt_out(cli):
+    short, spelt = cli("list", "envs"), cli("list", "environments")
+    assert spelt.code == 0
+    assert spelt.out == short.out

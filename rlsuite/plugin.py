@@ -6,11 +6,21 @@ from registry.catalogue import Transaction
 
 
 def register(registry: Transaction) -> None:
-    """Registers the shipped suite, the backends and the tasks of Gymnasium's environments."""
+    """Registers the shipped suites, the backends and the tasks of Gymnasium's environments."""
     registry.add_suite(
         "rlsuite/quick-v0",
         "rlsuite.suites:quick",
         summary="Every family in under three minutes.",
+    )
+    registry.add_suite(
+        "rlsuite/textbook-v0",
+        "rlsuite.suites:textbook",
+        summary="Tables and bandits, with exact answers.",
+    )
+    registry.add_suite(
+        "rlsuite/classic-v0",
+        "rlsuite.suites:classic",
+        summary="CartPole and Acrobot with networks: about an hour.",
     )
     registry.add_backend(
         "rlsuite/serial-v0",

@@ -143,7 +143,7 @@ def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
 
 def remove_cell(plan: CheckpointPlan) -> None:
     """Removes the checkpoint of a cell, if there is one."""
-    for file in [plan.head, *Path(plan.folder).glob(f"{plan.digest}.*")]:
+    for file in Path(plan.folder).glob(f"*{plan.digest}.*"):  # torn ones too, which have a dot
         with contextlib.suppress(OSError):  # what cannot be removed is found damaged, or used again
             file.unlink(missing_ok=True)
 

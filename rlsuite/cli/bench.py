@@ -35,21 +35,87 @@ STORE = typer.Option(
 REPORT = typer.Option("--report", help="Where to write the report, one self-contained HTML file.")
 
 
+SUITE = typer.Argument(metavar="SUITE", help="Name of a suite, like quick, or path of a TOML file.")
+ONLY = typer.Option(
+    "--only",
+    metavar="FIELD=PATTERN",
+    help="Only cells that match, like agent=ppo or env=Grid*; fields: agent, env, task, seed, "
+    "family. May be repeated: one field's patterns are alternatives.",
+)
+RETRY = typer.Option("--retry-failed", help="Only cells that were run before and failed.")
+ADD_SEEDS = typer.Option("--add-seeds", help="Further seeds per cell beside those of the suite.")
+SEEDS = typer.Option("--seeds", help="Seeds per cell instead of those of the suite.")
+JSON = typer.Option("--json", help="Print JSON instead of text.")
+
+
+@app.command("plan")
+def plan(
+    suite: Annotated[str, SUITE],
+    store: Annotated[Path | None, STORE] = None,
+    only: Annotated[list[str] | None, ONLY] = None,
+    retry_failed: Annotated[bool, RETRY] = False,
+    seeds: Annotated[int | None, SEEDS] = None,
+    add_seeds: Annotated[int | None, ADD_SEEDS] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Show what `bench run` would do: the cells, and which of them are stored. Runs nothing.
+
+    Example:  `rlsuite bench plan quick --only 'env=Grid*'`
+    """
+    from rlsuite.cli.bench_plan import Selection, show_plan
+
+    chosen = Selection(tuple(only or ()), retry_failed, seeds, add_seeds)
+    show_plan(suite, store=store, selection=chosen, as_json=as_json)
+
+
+@app.command("status")
+def status(
+    source: Annotated[
+        str, typer.Argument(metavar="STORE_OR_SUITE", help="A store, or a suite.")
+    ] = "results/rlsuite.sqlite",
+    store: Annotated[Path | None, STORE] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Show how many cells are finished, failed and running. Runs nothing.
+
+    Example:  `rlsuite bench status`   or   `rlsuite bench status quick`
+    """
+    from rlsuite.cli.bench_plan import show_status
+
+    show_status(source, store=store, as_json=as_json)
+
+
 @app.command("run")
 def run(
-    suite: Annotated[
-        str,
-        typer.Argument(
-            metavar="SUITE", help="Name of a suite, like quick, or path of a TOML file."
-        ),
-    ],
+    suite: Annotated[str, SUITE],
     store: Annotated[Path | None, STORE] = None,
     report: Annotated[Path, REPORT] = Path("report.html"),
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
-    seeds: Annotated[
+    seeds: Annotated[int | None, SEEDS] = None,
+    add_seeds: Annotated[int | None, ADD_SEEDS] = None,
+    only: Annotated[list[str] | None, ONLY] = None,
+    retry_failed: Annotated[bool, RETRY] = False,
+    workers: Annotated[
         int | None,
-        typer.Option("--seeds", help="Seeds per cell instead of those of the suite."),
+        typer.Option(
+            "--workers",
+            help="Cells at once, each in a process of its own; without it, one after the other.",
+        ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", help="Seconds after which a cell is stopped."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option("--memory", help="Memory at which a cell is stopped, like 2GiB."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per event instead of text.")
+    ] = False,
 ) -> None:
     """Run a suite: live progress, leaderboards at the end, and a report.
 
@@ -59,10 +125,22 @@ def run(
 
     Example:  `rlsuite bench run quick --report quick.html`
     """
-    from rlsuite.cli.benching import run_suite
+    from rlsuite.cli.bench_plan import Selection, show_plan
+    from rlsuite.cli.benching import How, run_suite
 
+    chosen = Selection(tuple(only or ()), retry_failed, seeds, add_seeds)
+    if dry_run:
+        show_plan(suite, store=store, selection=chosen, as_json=as_json)
+        return
     raise typer.Exit(
-        run_suite(suite, store=store, report=None if no_report else report, seeds=seeds)
+        run_suite(
+            suite,
+            store=store,
+            report=None if no_report else report,
+            selection=chosen,
+            how=How(workers=workers, timeout=timeout, memory=memory),
+            as_json=as_json,
+        )
     )
 
 

@@ -2,61 +2,135 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
 from registry.errors import StoreError
-from rlsuite.benchmarking import benchmark
+from rlsuite.benchmarking import BenchmarkResult, benchmark
+from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
 from rlsuite.diagnosis import write_failure
+from rlsuite.events import CellFinished, CellRetried, CellStarted, Event
 from rlsuite.formatting import failure_lines
 from rlsuite.leaderboard import leaderboards
 from rlsuite.records import RunRecord
 from rlsuite.report import write_report
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.stored import stored
-from rlsuite.suite import load_suite
+from rlsuite.suite import Suite
 from rlsuite.tables import Table, terminal_tables
 
-__all__ = ["report_again", "run_suite"]
+__all__ = ["How", "report_again", "run_suite"]
 
 OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
 PIPE_WIDTH = 160
 """Characters for a table that goes to a file or a pipe, where nothing tells the width."""
 
 
-def run_suite(name: str, *, store: Path | None, report: Path | None, seeds: int | None) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class How:
+    """How cells are run, as `benchmark` takes it."""
+
+    workers: int | None = None
+    timeout: float | None = None
+    memory: str | None = None
+
+
+def run_suite(
+    name: str,
+    *,
+    store: Path | None,
+    report: Path | None,
+    selection: Selection,
+    how: How,
+    as_json: bool = False,
+) -> int:
     """Runs a suite, prints its leaderboards and writes its report; returns the exit code."""
-    suite = load_suite(name)
-    if seeds is not None:
-        grids = [replace(grid, seeds=tuple(range(seeds))) for grid in suite.grids]
-        suite = replace(suite, grids=tuple(grids))
+    suite = selection.suite(name)
+    choose = selection.choose()
     path = DEFAULT_PATH if store is None else store
     if report is not None:
         refuse_unwritable(report)
     suite.check()
-    typer.echo(f"Suite {suite.name}: results are kept in {path}")
+    if not as_json:
+        typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
-        with bench_progress((cell.task.id, cell.label) for cell in suite.cells()) as progress:
-            result = benchmark(suite, store=path, progress=progress)
+        with _progress(suite, as_json) as progress:
+            result = benchmark(suite, store=path, progress=progress, choose=choose, **asdict(how))
     except KeyboardInterrupt:
         typer.echo(
             f"Interrupted. Finished cells are kept in {path}; the same command goes on from there.",
             err=True,
         )
         return INTERRUPTED
-    print_leaderboards(result.records)
-    if report is not None:
-        result.report(report, command_line(name, store, seeds))
-    _print_end(result.notes, result.reused, len(result.records), path, report)
-    for line in failure_lines(result.failed):
-        typer.echo(line)
+    if as_json:
+        written = _report(result, report, command_line(name, store, selection))
+        typer.echo(json.dumps(_summary(result, written)))
+    elif not result.records:
+        typer.echo("No cell was chosen, and none is stored: there is nothing to show.")
+    else:
+        print_leaderboards(result.records)
+        written = _report(result, report, command_line(name, store, selection))
+        _print_end(result.notes, result.reused, len(result.records), path, written)
+        for line in failure_lines(result.failed):
+            typer.echo(line)
     return SOME_FAILED if result.failed else OK
+
+
+def _report(result: BenchmarkResult, report: Path | None, command: str) -> Path | None:
+    return result.report(report, command) if report is not None and result.records else None
+
+
+@contextmanager
+def _progress(suite: Suite, as_json: bool) -> Iterator[Callable[[Event], None]]:
+    if as_json:
+        yield _json_line
+        return
+    with bench_progress((cell.task.id, cell.label) for cell in suite.cells()) as progress:
+        yield progress
+
+
+def _json_line(event: Event) -> None:
+    """Starts, retries and ends, one object on a line each."""
+    if isinstance(event, CellFinished):
+        record = event.record
+        line = {
+            "event": "finished",
+            "index": event.index,
+            "total": event.total,
+            "task": record.task,
+            "agent": record.agent,
+            "seed": record.seed,
+            "state": record.state,
+            "reused": event.reused,
+            "mean_return": record.mean_return,
+            "score": record.score,
+            "regret": record.regret,
+        }
+        typer.echo(json.dumps(line))
+    elif isinstance(event, CellStarted | CellRetried):
+        name = "started" if isinstance(event, CellStarted) else "retried"
+        typer.echo(json.dumps({"event": name, **asdict(event)}))
+
+
+def _summary(result: BenchmarkResult, report: Path | None) -> dict[str, object]:
+    return {
+        "event": "done",
+        "suite": result.suite.name,
+        "cells": len(result.records),
+        "failed": len(result.failed),
+        "reused": result.reused,
+        "notes": list(result.notes),
+        "store": str(result.store_path),
+        "report": None if report is None else str(report),
+    }
 
 
 def report_again(source: str, *, store: Path | None, report: Path) -> None:
@@ -64,7 +138,7 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     refuse_unwritable(report)
     found = stored(source, store)
     suite = found.suite or None
-    again = command_line(source, store, None) if suite else f"rlsuite bench report {source}"
+    again = command_line(source, store, Selection()) if suite else f"rlsuite bench report {source}"
     write_report(found.records, report, title=found.title, command=again, suite=suite)
     print_leaderboards(found.records)
     if found.missing:
@@ -100,12 +174,11 @@ def _print_end(
         typer.echo(f"Report: {report}")
 
 
-def command_line(name: str, store: Path | None, seeds: int | None) -> str:
+def command_line(name: str, store: Path | None, selection: Selection) -> str:
     """What to type to get the same results again."""
     words = ["rlsuite", "bench", "run", name]
     words += [] if store is None else ["--store", str(store)]
-    words += [] if seeds is None else ["--seeds", str(seeds)]
-    return shlex.join(words)
+    return shlex.join([*words, *selection.words()])
 
 
 def refuse_unwritable(report: Path) -> None:

@@ -1,0 +1,72 @@
+"""What a process of its own costs a cell: wall-clock time beside that of the serial backend.
+
+    python benchmarks/cell_overhead.py [--cells 20]
+
+Cells of one step are run serially and in one worker process, by forks of a process that has
+imported everything and by fresh interpreters. Overhead per cell is the difference of the times,
+divided by the number of cells; the start of the first process is part of it, and shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import tempfile
+import time
+from pathlib import Path
+
+from registry.catalogue import registry
+from rlsuite.backends.processes import ProcessesBackend
+from rlsuite.running import Rules, Running
+from rlsuite.store import Store
+from rlsuite.suite import Grid, Suite, choices
+
+KINDS = {
+    "tabular": ("rlsuite/GridWorld-v0", "rlsuite/QLearning-v0", 0.6),
+    "deep": ("CartPole-v1", "sb3/PPO-v0", 1.2),
+}
+
+
+def suite(task: str, agent: str, cells: int) -> Suite:
+    grid = Grid(
+        tasks=(task,),
+        agents=choices({"a": agent}),
+        seeds=cells,
+        total_timesteps=1,
+        eval_points=0,
+        eval_episodes=1,
+        final_episodes=1,
+    )
+    return Suite("overhead", (grid,))
+
+
+def seconds(backend, chosen: Suite) -> float:
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "s.sqlite") as store:
+        start = time.perf_counter()
+        run = Running(chosen, store, backend, lambda event: None, Rules())
+        run.finish()
+        took = time.perf_counter() - start
+        assert all(record.state == "ok" for record in run.records.values())
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=20)
+    cells = parser.parse_args().cells
+    print(f"{cells} cells, one worker at a time")
+    print(f"{'kind':8} {'method':11} {'serial':>8} {'start':>8} {'overhead':>9} {'bar':>6}  s/cell")
+    for kind, (task, agent, bar) in KINDS.items():
+        serial = registry.get("backend", "rlsuite/serial-v0").load()
+        seconds(serial(), suite(task, agent, 1))  # imports
+        plain = seconds(serial(), suite(task, agent, cells)) / cells
+        for method in ("forkserver", "spawn"):
+            made = functools.partial(ProcessesBackend, workers=1, method=method)
+            first = seconds(made(), suite(task, agent, 1))
+            took = seconds(made(), suite(task, agent, cells)) / cells
+            over = took - plain
+            print(f"{kind:8} {method:11} {plain:8.3f} {first:8.2f} {over:9.3f} {bar:6.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -37,6 +37,8 @@ __all__ = [
     "TrainingResult",
     "evaluate_agent",
     "evaluation_json",
+    "load_policy",
+    "make_learner",
     "refuse_unwritable",
     "task_with",
     "train_agent",
@@ -134,7 +136,7 @@ def train_agent(
         return not stopped
 
     with global_streams(integer_seed(seed, Stream.AGENT, GLOBAL_STREAMS)):
-        learner = _learner(agent, task, settings or {}, log, seed=seed, device=device)
+        learner = make_learner(agent, task, settings or {}, log, seed=seed, device=device)
         with one_thread():
             learner.learn(total, callback)
     if save is not None:
@@ -168,20 +170,33 @@ def evaluate_agent(
     check_whole("episodes", episodes)
     task = task_with(environment, env_settings or {})
     if checkpoint is None:
-        policy = _learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
-    elif settings:
-        raise SettingError(
-            f"{checkpoint} holds the settings of its agent, so {', '.join(settings)} cannot be "
-            "set; settings are for an agent that is made anew."
-        )
+        policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
     else:
-        policy = registry.agent_spec(agent).load().load(checkpoint, device=device)
-        _check_spaces(checkpoint, policy, task)
+        policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
     with Evaluator(task, lambda: make_environment(task)) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed, deterministic=deterministic)
 
 
-def _learner(
+def load_policy(
+    agent: str, checkpoint: Path, task: TaskSpec, settings: Mapping[str, Any], *, device: str
+) -> Any:
+    """The agent of a checkpoint, which can predict, for a task.
+
+    Raises:
+        SettingError: there are settings; a checkpoint has its own.
+        CheckpointError: it cannot be read, or was trained in other spaces than the task's.
+    """
+    if settings:
+        raise SettingError(
+            f"{checkpoint} holds the settings of its agent, so {', '.join(settings)} cannot be "
+            "set; settings are for an agent that is made anew."
+        )
+    policy = registry.agent_spec(agent).load().load(checkpoint, device=device)
+    _check_spaces(checkpoint, policy, task)
+    return policy
+
+
+def make_learner(
     agent: str,
     task: TaskSpec,
     settings: Mapping[str, Any],
@@ -189,15 +204,22 @@ def _learner(
     *,
     seed: int,
     device: str,
+    stage: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
 ) -> Any:
-    """An agent in its training environment, which counts its steps and hides the answer key."""
+    """An agent in its training environment, which counts its steps and hides the answer key.
+
+    `stage` is put around the environment of a task, below what counts and hides; around the first
+    one where the agent learns in several.
+    """
     spec = registry.agent_spec(agent)
     agent_type = spec.load()
     config = make_config(spec, agent_type, settings)
 
     def make(k: int) -> gym.Env[Any, Any]:
         first_seed = integer_seed(seed, Stream.ENVIRONMENT, k)
-        recorder = EpisodeRecorder(make_environment(task), log, first_seed)
+        bare = make_environment(task)
+        staged = stage(bare) if stage is not None and k == 0 else bare
+        recorder = EpisodeRecorder(staged, log, first_seed)
         recorder.action_space.seed(first_seed)
         recorder.observation_space.seed(first_seed)
         return AgentView(recorder, model="model" in spec.requires)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rlsuite.cli import bench, check, doctor, evaluate, listing, plugins, train
+from rlsuite.cli import bench, check, doctor, evaluate, listing, play, plot, plugins, train
 from rlsuite.cli.errors import sentence
 
 __all__ = ["app", "main"]
@@ -28,7 +28,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        return ["list", "train", "evaluate", "bench", "check", "plugins", "doctor"]
+        return ["list", "train", "evaluate", "play", "plot", "bench", "check", "plugins", "doctor"]
 
 
 app = typer.Typer(
@@ -44,6 +44,8 @@ app = typer.Typer(
 app.add_typer(listing.app, name="list")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("play")(play.play)
+app.command("plot")(plot.plot)
 app.add_typer(bench.app, name="bench")
 app.add_typer(check.app, name="check")
 app.command("plugins")(plugins.plugins)

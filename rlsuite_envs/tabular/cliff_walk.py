@@ -45,7 +45,7 @@ class CliffWalk(TabularEnv):
         SettingError: a keyword is outside its range.
     """
 
-    _is_grid = True
+    is_grid = True
 
     def __init__(self, *, slip: float = 0.0, render_mode: str | None = None) -> None:
         slip = check_real("slip", slip, "a probability in [0, 1]", 0.0, 1.0)
@@ -55,7 +55,8 @@ class CliffWalk(TabularEnv):
         """Keys for a person who plays: the arrows, or W, D, S and A."""
         return direction_keys()
 
-    def _scene(self) -> Scene:
+    def scene(self) -> Scene:
+        """What stands where."""
         return SCENE
 
 

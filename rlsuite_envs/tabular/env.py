@@ -158,7 +158,7 @@ class TabularEnv(gym.Env[Any, np.int64]):
             SettingError: they are no such arrays, or there is no grid for arrows.
         """
         shape = (self._mdp.n_states, self._mdp.n_actions)
-        self._overlay = checked_overlay(values, policy, shape, places=self._is_grid)
+        self._overlay = checked_overlay(values, policy, shape, places=self.is_grid)
 
     @property
     def model(self) -> TabularMDP:
@@ -224,18 +224,19 @@ class TabularEnv(gym.Env[Any, np.int64]):
         self.np_random = generator_from(name, state["rng"])
         self._t, self._state = t, s
 
-    _is_grid = False  # whether states are cells and actions the four directions
+    is_grid = False
+    """Whether states are the cells of a grid and actions 0 up, 1 right, 2 down, 3 left."""
 
-    def _scene(self) -> grid.Scene:
-        """What the state is drawn in."""
+    def scene(self) -> grid.Scene:
+        """What the state is drawn in: here, numbered tiles."""
         starts = frozenset(np.flatnonzero(self._mdp.start).tolist())
         return grid.tiles(self._mdp.n_states, starts)
 
     def _frame(self) -> Frame:
-        return grid.frame(self._scene(), self._state, f"step {self._t}", self._overlay)
+        return grid.frame(self.scene(), self._state, f"step {self._t}", self._overlay)
 
     def _text(self) -> str:
-        return grid.text(self._scene(), self._state, f"step {self._t}", self._overlay)
+        return grid.text(self.scene(), self._state, f"step {self._t}", self._overlay)
 
     def _use(self, mdp: TabularMDP) -> None:
         """Draws from this model from now on. Its rows are turned into lists when they are met."""

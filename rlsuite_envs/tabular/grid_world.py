@@ -117,7 +117,7 @@ class GridWorld(TabularEnv):
         SettingError: a keyword is outside its range, or does not go with the others.
     """
 
-    _is_grid = True
+    is_grid = True
 
     def __init__(
         self,
@@ -211,7 +211,8 @@ class GridWorld(TabularEnv):
         if obstacles is not None:
             self._show(replace(self.layout, obstacles=frozenset(obstacles)))
 
-    def _scene(self) -> Scene:
+    def scene(self) -> Scene:
+        """What stands where; without obstacles, where they are still to be drawn."""
         layout = self.layout
         return Scene(
             rows=layout.rows,

@@ -18,6 +18,8 @@ COMMANDS = [
     "list plugins",
     "train",
     "evaluate",
+    "play",
+    "plot",
     "bench",
     "bench plan",
     "bench run",

@@ -23,13 +23,12 @@ from registry.specs import AgentSpec
 from rlsuite.answer_key import AnswerKey, normalised, time_limit
 from rlsuite.episodes import Seat, driver_for
 from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
-from rlsuite.formatting import budget_note
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
 from rlsuite.records import REWARD, CurvePoint, RunKey, RunRecord
 from rlsuite.resuming import CheckpointPlan, Saver
 from rlsuite.suite import Cell
-from rlsuite.training import TrainingLog
+from rlsuite.training import TrainingLog, budget_note
 from rlsuite.views import AgentView, EpisodeRecorder
 
 __all__ = ["Progress", "failed_record", "run_cell"]

@@ -9,7 +9,6 @@ from rlsuite.records import RunRecord
 from rlsuite.statistics import Interval
 
 __all__ = [
-    "budget_note",
     "failure_lines",
     "interval_text",
     "last_line",
@@ -52,11 +51,6 @@ def seconds_text(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
-
-
-def budget_note(steps: int, budget: int) -> str:
-    """What a record and the leaderboards say of a training that did not take its budget."""
-    return f"took {steps:,} steps of a budget of {budget:,}"
 
 
 def failure_lines(failed: Iterable[RunRecord]) -> list[str]:

@@ -42,7 +42,7 @@ SHOWN_ONLY = frozenset(
         *("boards", "cli", "curves", "diagnosis", "formatting", "leaderboard", "plots", "report"),
         *("report_views", "results", "sessions", "svg", "tables", "testing"),
         *("backends", "benchmarking", "events", "leases", "packing", "payloads", "planning"),
-        *("running", "store", "stored"),
+        *("running", "database", "store", "stored"),
     }
 )
 """Parts of `rlsuite` that only show, carry or keep results: editing them changes none.

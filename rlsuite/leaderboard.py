@@ -16,7 +16,6 @@ import numpy as np
 
 from registry.errors import SettingError
 from rlsuite.boards import Leaderboard, Quantity, Row, TaskCell
-from rlsuite.formatting import budget_note
 from rlsuite.records import RunRecord, canonical_json
 from rlsuite.statistics import (
     Interval,
@@ -27,6 +26,7 @@ from rlsuite.statistics import (
     student_t_interval,
 )
 from rlsuite.tables import Column, Table, summary_table, task_table, terminal_tables, to_markdown
+from rlsuite.training import budget_note
 
 __all__ = [
     "Column",

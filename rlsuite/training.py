@@ -9,9 +9,14 @@ import numpy as np
 
 from rlsuite.records import TrainingCurve
 
-__all__ = ["MAX_WINDOWS", "TrainingLog"]
+__all__ = ["MAX_WINDOWS", "TrainingLog", "budget_note"]
 
 MAX_WINDOWS = 2_000
+
+
+def budget_note(steps: int, budget: int) -> str:
+    """What a record says of a training that did not take the steps of its budget."""
+    return f"took {steps:,} steps of a budget of {budget:,}"
 
 
 class TrainingLog:

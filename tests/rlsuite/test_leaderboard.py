@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import SettingError
-from rlsuite.formatting import budget_note
 from rlsuite.leaderboard import (
     distinct_records,
     leaderboards,
@@ -17,6 +16,7 @@ from rlsuite.leaderboard import (
     to_markdown,
 )
 from rlsuite.statistics import bootstrap_interval, student_t_interval
+from rlsuite.training import budget_note
 
 GRID, CLIFF, LAKE = "rlsuite/GridWorld-v0", "rlsuite/CliffWalk-v0", "FrozenLake-v1"
 BANDIT, POLE, TOKENS = "rlsuite/BernoulliBandit-v0", "CartPole-v1", "rlsuite/TokenGeneration-v0"

@@ -31,6 +31,13 @@ __all__ = ["main"]
 MESSAGE_BYTES = 1 << 16
 TICK_SECONDS = 0.2
 
+IMPORTED_LATE = {
+    "rlsuite": ("scipy.sparse.linalg", "scipy.stats"),
+    "torch": ("torch._dynamo",),
+}
+"""What libraries import only when they are used, which costs every worker up to two seconds: exact
+solvers and intervals need SciPy, and the first optimiser of torch its compiler."""
+
 
 def main(descriptor: int) -> None:
     """Serves until the supervisor closes its end of the socket."""
@@ -85,12 +92,20 @@ def _serve(link: socket.socket, children: set[int], own: tuple[int, int]) -> boo
 
 def _preload(modules: list[str]) -> None:
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception:  # the cells that need it will fail by themselves
-            continue
+        _import(module)
+    for module, late in IMPORTED_LATE.items():
+        if module in sys.modules:
+            for name in late:
+                _import(name)
     gc.collect()
     gc.freeze()  # pages that the collector never touches stay shared
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception:  # the cells that need it will fail by themselves
+        return
 
 
 def _become_worker(link: socket.socket, own: tuple[int, int], descriptors: list[int]) -> NoReturn:

@@ -12,15 +12,9 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.bandits.arms import (
-    arm_index,
-    check_count,
-    check_real,
-    check_state,
-    generator_from,
-    lai_robbins_constant,
-)
+from rlsuite_envs.bandits.arms import arm_index, lai_robbins_constant
 from rlsuite_envs.bandits.oracle import BanditOracle
+from rlsuite_envs.checks import check_count, check_real, check_state, generator_from
 from rlsuite_envs.rendering.arms import Bounds
 from rlsuite_envs.rendering.bandit import BanditDisplay, BanditScene, bandit_display
 from rlsuite_envs.rendering.display import render, render_metadata

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlsuite_envs.bandits.arms import check_real
+from rlsuite_envs.checks import check_real
 from rlsuite_envs.rendering.grid import Scene
 from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import TabularEnv

@@ -10,7 +10,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete, Space
 
 from registry.errors import InvalidActionError, OracleError, SettingError
-from rlsuite_envs.bandits.arms import check_count, check_state, generator_from
+from rlsuite_envs.checks import check_count, check_state, generator_from
 from rlsuite_envs.rendering import grid
 from rlsuite_envs.rendering.canvas import Frame
 from rlsuite_envs.rendering.display import display_for, render, render_metadata

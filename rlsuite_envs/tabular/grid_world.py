@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.bandits.arms import check_count, check_real, check_state
+from rlsuite_envs.checks import check_count, check_real, check_state
 from rlsuite_envs.rendering.grid import Scene
 from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv

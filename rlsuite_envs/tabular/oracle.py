@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from registry.contracts import Model, OracleProvenance
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.bandits.arms import check_count, check_real
+from rlsuite_envs.checks import check_count, check_real
 from rlsuite_envs.tabular.solvers import (
     Dynamics,
     Floats,

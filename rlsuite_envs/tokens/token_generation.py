@@ -19,7 +19,7 @@ from registry.errors import (
     OracleError,
     SettingError,
 )
-from rlsuite_envs.bandits.arms import check_count, check_real, check_state, generator_from
+from rlsuite_envs.checks import check_count, check_real, check_state, generator_from
 from rlsuite_envs.rendering import letters
 from rlsuite_envs.rendering.canvas import Frame
 from rlsuite_envs.rendering.display import display_for, render, render_metadata

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from registry.errors import InvalidActionError, OracleError, SettingError
-from rlsuite_envs.bandits.arms import check_count, check_state
+from rlsuite_envs.checks import check_count, check_state
 from rlsuite_envs.vector.checks import (
     SHOWN,
     Bools,

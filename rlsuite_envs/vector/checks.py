@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from registry.errors import InvalidActionError, SettingError
-from rlsuite_envs.bandits.arms import check_count
+from rlsuite_envs.checks import check_count
 from rlsuite_envs.compiled import compiled
 
 __all__ = [

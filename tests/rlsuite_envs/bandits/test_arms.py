@@ -1,25 +1,16 @@
-"""What all bandits share: the constant of Lai and Robbins, the checks, saved generators."""
+"""What all bandits share: the arm that an action names, and the constant of Lai and Robbins."""
 
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import InvalidActionError, SettingError
-from rlsuite_envs.bandits.arms import (
-    arm_index,
-    bernoulli_kl,
-    check_count,
-    check_real,
-    check_state,
-    generator_from,
-    lai_robbins_constant,
-)
+from registry.errors import InvalidActionError
+from rlsuite_envs.bandits.arms import arm_index, bernoulli_kl, lai_robbins_constant
 
 probabilities = st.floats(0.0, 1.0)
 
@@ -69,51 +60,3 @@ def test_arm_index_takes_every_whole_number_of_the_space(action):
 def test_arm_index_refuses_the_rest(action):
     with pytest.raises(InvalidActionError, match="must be a whole number from 0 to 2"):
         arm_index(action, 3)
-
-
-@pytest.mark.parametrize("value", [0, -3, 1.0, "2", None, True])
-def test_check_count_refuses(value):
-    with pytest.raises(
-        SettingError, match=f"n must be a whole number of at least 1, got {value!r}"
-    ):
-        check_count("n", value)
-
-
-def test_check_count_gives_a_python_int():
-    assert type(check_count("n", np.int32(4))) is int
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "0.5", None, True])
-def test_check_real_refuses(value):
-    with pytest.raises(SettingError, match=r"x must be a probability, got"):
-        check_real("x", value, "a probability", 0.0, 1.0)
-
-
-@pytest.mark.parametrize("state", [None, [], {"a": 1}, {"a": 1, "b": 2, "c": 3}, {"a": 1, 2: 3}])
-def test_check_state_refuses(state):
-    with pytest.raises(SettingError, match=re.escape("a dictionary with the keys a, b; got")):
-        check_state("Bandit", state, ("b", "a"))
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        None,
-        7,
-        {},
-        {"bit_generator": "PCG64"},
-        np.random.MT19937(0).state,
-        {**np.random.PCG64(0).state, "state": {"state": "x", "inc": 1}},
-        {**np.random.PCG64(0).state, "state": {"state": -1, "inc": 2**200}},
-    ],
-)
-def test_generator_from_refuses(state):
-    with pytest.raises(SettingError, match="'rng' must be the state of a PCG64 generator, got"):
-        generator_from("Bandit", state)
-
-
-def test_generator_from_goes_on():
-    rng = np.random.default_rng(3)
-    rng.random(5)
-    twin = generator_from("Bandit", rng.bit_generator.state)
-    np.testing.assert_array_equal(twin.random(5), rng.random(5))

@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo test test-slow lint types format clean
+.PHONY: help demo test test-slow lint types format gallery clean
 
 help:
 	@echo "make demo       run the quick benchmark suite (about 3 minutes) and write report.html"
 	@echo "make test       ruff, mypy and pytest"
 	@echo "make test-slow  the statistical and long tests"
 	@echo "make format     let ruff format the code"
+	@echo "make gallery    draw the pictures of docs/gallery.md (half a minute, no screen needed)"
 	@echo "make clean      remove .venv and caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ types: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+gallery: $(READY)
+	$(BIN)/python docs/gallery.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -134,6 +134,8 @@ def test_an_mp4_holds_the_last_frame_for_its_time(tmp_path, monkeypatch):
     assert [int(frame[0, 0, 0]) for frame in written] == [0] + [9] * 6  # 1.5 s at 4 a second
 
 
+# imageio-ffmpeg leaves the pipes of its process to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_real_mp4(tmp_path):
     imageio = pytest.importorskip("imageio.v2", reason="the extra video is not installed")
     pytest.importorskip("imageio_ffmpeg", reason="the extra video is not installed")

@@ -13,6 +13,7 @@ from PIL import Image
 
 import rlsuite
 from registry.errors import CheckpointError, SettingError
+from rlsuite import episodes
 from rlsuite.playing import play
 from rlsuite.sessions import train_agent
 
@@ -133,11 +134,12 @@ def test_watched_episodes_are_those_of_evaluate(tmp_path):
         films=(tmp_path / "a.gif",),
         env_settings={"slip": 0.2},
     )
-    evaluated = rlsuite.evaluate(
-        agent, gym.make(GRID, slip=0.2), episodes=4, seed=5, deterministic=False, exact=False
+    env = gym.make(GRID, slip=0.2)
+    evaluated = episodes.play(
+        episodes.driver_for(agent, env, False), iter([env]), episodes=4, seed=5, cap=1000
     )
     assert [e.episode_return for e in watched.episodes] == pytest.approx(
-        [e.episode_return for e in evaluated.episodes]
+        [e.episode_return for e in evaluated]
     )
 
 

@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "remove_cell",
     "save_cell",
     "stop_requests",
+    "sweep",
 ]
 
 FORMAT = 1
@@ -146,6 +147,16 @@ def remove_cell(plan: CheckpointPlan) -> None:
     for file in Path(plan.folder).glob(f"*{plan.digest}.*"):  # torn ones too, which have a dot
         with contextlib.suppress(OSError):  # what cannot be removed is found damaged, or used again
             file.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, finished: Container[str]) -> None:
+    """Removes checkpoints of finished cells, which a worker without a coordinator left behind."""
+    if not folder.is_dir():
+        return
+    for file in folder.iterdir():
+        if file.name.lstrip(".").partition(".")[0] in finished:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 class Saver:

@@ -21,7 +21,7 @@ from rlsuite.identity import fingerprint, has_source, key_of, resolved_settings
 from rlsuite.leases import Watch, heartbeat, new_owner
 from rlsuite.payloads import Unportable, payload_of
 from rlsuite.records import RunKey, RunRecord, State
-from rlsuite.resuming import CheckpointPlan, remove_cell
+from rlsuite.resuming import CheckpointPlan, remove_cell, sweep
 from rlsuite.store import Attempt, Store
 from rlsuite.suite import Cell, Suite
 
@@ -108,6 +108,7 @@ class Running:
         """Takes what is stored. A cell that failed is not taken: it is tried again."""
         self.damaged = self.store.damaged()
         states = self.store.states()
+        sweep(self._checkpoint_folder, {digest for digest, s in states.items() if s == "ok"})
         choose = self.rules.choose
         for index, (cell, key) in enumerate(zip(self.cells, self.keys, strict=True)):
             state = states.get(key.digest)
@@ -262,12 +263,15 @@ class Running:
             checkpoints=self._checkpoints(key),
         )
 
+    @property
+    def _checkpoint_folder(self) -> Path:
+        return self.store.path.with_suffix(".checkpoints").absolute()
+
     def _checkpoints(self, key: RunKey) -> CheckpointPlan | None:
         every = self.rules.checkpoint_every
         if every is None:
             return None
-        folder = self.store.path.with_suffix(".checkpoints").absolute()
-        return CheckpointPlan(folder=str(folder), digest=key.digest, every=every)
+        return CheckpointPlan(folder=str(self._checkpoint_folder), digest=key.digest, every=every)
 
     def _output(self, index: int) -> Path | None:
         """Where the output of the try under way is kept: beside the store."""

@@ -147,6 +147,7 @@ def under_fire(coordinator, folder, undisturbed, kills, rng, longest):
             process, table = coordinator.start(store)
         assert table.read_text(encoding="utf-8") == undisturbed
         assert intact(store, coordinator.cells) == coordinator.cells
+        assert coordinator.finish(store) == undisturbed  # nothing is run, and what is left is swept
         assert not list(store.with_suffix(".checkpoints").glob("*"))
     return struck
 

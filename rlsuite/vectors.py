@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from registry.catalogue import registry
 from registry.errors import SettingError
+from registry.specs import load_entry_point
+from rlsuite.evaluation import check_whole
 from rlsuite.making import check_environment_id, check_keywords
 
 __all__ = ["make_vec"]
@@ -43,20 +46,38 @@ def make_vec(
         UnknownIdError: no environment has this id; the nearest one is named.
         SettingError: a keyword or its value is wrong.
     """
+    if not isinstance(id, str):
+        raise SettingError(f"make_vec takes the id of an environment, got {id!r:.80}.")
     id = check_environment_id(id)
     mode = _mode(autoreset_mode)
     way = _way(id, vectorization_mode)
-    if type(num_envs) is bool or not isinstance(num_envs, int) or num_envs < 1:
-        raise SettingError(f"num_envs must be a whole number of at least 1, got {num_envs!r}.")
+    num_envs = check_whole("num_envs", num_envs)
     if keywords.get("max_episode_steps", 0) is None:
         del keywords["max_episode_steps"]  # to `gymnasium.make` None is the registered limit
+    elif keywords.get("max_episode_steps", -1) != -1:
+        check_whole("max_episode_steps", keywords["max_episode_steps"])
     check_keywords(id, keywords)
-    if way is VectorizeMode.VECTOR_ENTRY_POINT:
-        # as a string, so that the spec of what is made can be written as JSON
+    # the mode as a string, so that the spec of what is made can be written as JSON
+    if way is not VectorizeMode.VECTOR_ENTRY_POINT:
+        own = {"autoreset_mode": mode.value}
+        return gym.make_vec(id, num_envs, vectorization_mode=way, vector_kwargs=own, **keywords)
+    if _takes_mode(id):
         keywords["autoreset_mode"] = mode.value
-        return gym.make_vec(id, num_envs, vectorization_mode=way, **keywords)
-    return gym.make_vec(
-        id, num_envs, vectorization_mode=way, vector_kwargs={"autoreset_mode": mode}, **keywords
+    elif mode is not AutoresetMode.NEXT_STEP:
+        raise SettingError(
+            f"the native form of {id!r} has no autoreset_mode: it resets at the next step, and "
+            f"{mode.value!r} needs vectorization_mode='sync'."
+        )
+    return gym.make_vec(id, num_envs, vectorization_mode=way, **keywords)
+
+
+def _takes_mode(identifier: str) -> bool:
+    """Whether the native form has the keyword `autoreset_mode`; Gymnasium's own have none."""
+    native = gym.spec(identifier).vector_entry_point
+    factory = load_entry_point(native) if isinstance(native, str) else native
+    parameters = inspect.signature(factory).parameters if factory is not None else {}
+    return "autoreset_mode" in parameters or any(
+        p.kind is p.VAR_KEYWORD for p in parameters.values()
     )
 
 

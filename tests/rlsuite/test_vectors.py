@@ -40,11 +40,6 @@ def test_sync_can_be_asked_for(mode):
         assert np.array_equal(one[1], two[1])
 
 
-def test_a_native_form_of_gymnasiums_can_be_asked_for():
-    with pytest.raises(TypeError, match="autoreset_mode"):
-        make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point")
-
-
 @pytest.mark.parametrize("native", [True, False])
 def test_the_time_limit(native):
     way = None if native else "sync"
@@ -82,3 +77,37 @@ def test_what_is_wrong_is_a_sentence():
 
 def test_it_is_at_the_front_door():
     assert rlsuite.make_vec is make_vec
+
+
+def test_a_native_form_of_gymnasiums_own_is_made_by_name():
+    envs = make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point")
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    envs.close()
+    with pytest.raises(
+        SettingError, match="the native form of 'CartPole-v1' has no autoreset_mode"
+    ):
+        make_vec(
+            "CartPole-v1",
+            2,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode="SameStep",
+        )
+
+
+def test_the_spec_of_a_sync_vector_is_json():
+    spec = make_vec("CartPole-v1", np.int64(2)).spec
+    again = gym.make_vec(type(spec).from_json(spec.to_json()))
+    assert again.num_envs == 2
+    again.close()
+
+
+@pytest.mark.parametrize("limit", [0, "5", True, 2.5])
+@pytest.mark.parametrize("identifier", ["rlsuite/GridWorld-v0", "CartPole-v1"])
+def test_a_time_limit_is_a_whole_number(identifier, limit):
+    with pytest.raises(SettingError, match="max_episode_steps must be a whole number of at least"):
+        make_vec(identifier, 2, max_episode_steps=limit)
+
+
+def test_what_is_no_id_is_refused():
+    with pytest.raises(SettingError, match=r"make_vec takes the id of an environment, got EnvSpec"):
+        make_vec(gym.spec("CartPole-v1"), 2)  # type: ignore[arg-type]

@@ -8,12 +8,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
 from registry.errors import SettingError
 from rlsuite_envs.tabular.oracle import TabularOracle
 
-__all__ = ["TabularMDP"]
+__all__ = ["TabularMDP", "refuse_wrappers"]
+
+PLAIN = (TimeLimit, OrderEnforcing, PassiveEnvChecker)
+"""Wrappers that leave the table as it is: those that `gym.make` puts around."""
 
 SUM_TOLERANCE = 1e-9
 """How far probabilities may be from summing to 1: three times a third is not quite 1."""
@@ -95,8 +99,10 @@ class TabularMDP:
 
         Raises:
             SettingError: the environment has no such tables, or (Taxi with `fickle_passenger`) they
-                are not its dynamics.
+                are not its dynamics; or it is in a wrapper that may change them, which is any but
+                Gymnasium's `TimeLimit`, `OrderEnforcing` and `PassiveEnvChecker`.
         """
+        refuse_wrappers(env)
         base = env.unwrapped
         if isinstance(model := getattr(base, "model", None), cls):
             return model
@@ -120,6 +126,10 @@ class TabularMDP:
             SettingError: `horizon` or `gamma` is outside its range.
         """
         return TabularOracle(model=self.merged(), horizon=horizon, gamma=gamma, mask=self.mask)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TabularMDP:
+        """Itself, since nothing in it can change; plain copies of the arrays could be written."""
+        return self
 
     def merged(self) -> TabularMDP:
         """The same MDP with equal outcomes of an action made one; smaller, but drawn differently.
@@ -162,6 +172,27 @@ class TabularMDP:
                 "mask must allow at least one action in each state, got none in state "
                 f"{int(self.mask.any(axis=-1).argmin())}."
             )
+
+
+def refuse_wrappers(env: gym.Env[Any, Any]) -> None:
+    """Lets pass an environment without wrappers, or in those alone that leave its table as it is.
+
+    The others may change what is observed, done or paid, which the table does not show. A subclass
+    of a plain wrapper may too.
+
+    Raises:
+        SettingError: it is in another wrapper.
+    """
+    layer: Any = env
+    while isinstance(layer, gym.Wrapper):
+        if type(layer) not in PLAIN:
+            known = ", ".join(kind.__name__ for kind in PLAIN)
+            raise SettingError(
+                f"the wrapper {type(layer).__name__} around {type(env.unwrapped).__name__} may "
+                "change what its table says, and would be lost: give the environment without it, "
+                f"or in these wrappers alone: {known}."
+            )
+        layer = layer.env
 
 
 def _array(name: str, value: object, kinds: str, dtype: type[np.generic]) -> NDArray[Any]:

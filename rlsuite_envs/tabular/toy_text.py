@@ -32,4 +32,4 @@ def toy_text_oracle(env: gym.Env[Any, Any], horizon: int | None) -> TabularOracl
     has_tables = hasattr(base, "P") and hasattr(base, "initial_state_distrib")
     if not of_gymnasium or not has_tables or getattr(base, "fickle_passenger", False):
         return None
-    return TabularMDP.from_gymnasium(env).oracle(horizon=horizon)
+    return TabularMDP.from_gymnasium(base).oracle(horizon=horizon)

@@ -280,17 +280,28 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
         check_state(name, state, ("started", "over", "envs"))
         envs, over, n = state["envs"], state["over"], self.num_envs
         lists = all(isinstance(part, Sequence) and len(part) == n for part in (envs, over))
-        if not lists or not isinstance(state["started"], bool):
+        if not lists or not all(isinstance(flag, bool) for flag in (state["started"], *over)):
             raise SettingError(
                 f"{name}.set_state: 'envs' and 'over' must be lists with an entry for each of the "
-                f"{n} sub-environments, and 'started' True or False; got {envs!r:.60}, "
-                f"{over!r:.60} and {state['started']!r}."
+                f"{n} sub-environments, those of 'over' and 'started' True or False; got "
+                f"{envs!r:.60}, {over!r:.60} and {state['started']!r}."
             )
-        ended = np.array([bool(flag) for flag in over])
+        ended = np.array(over, np.bool_)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            raise SettingError(
+                f"{name}.set_state: 'over' must be False everywhere with autoreset_mode='SameStep',"
+                f" where no episode stays over after a step; it is True for {rows_text(ended)}."
+            )
         rows = []
-        for one in envs:
+        for i, one in enumerate(envs):
             set_state: Any = self._single.set_state  # type: ignore[attr-defined]
             set_state(one)
+            missing = [key for key, value in one.items() if value is None]
+            if state["started"] and missing:
+                raise SettingError(
+                    f"{name}.set_state: 'started' is True, so every sub-environment must have been "
+                    f"reset; in the entry of sub-environment {i}, {missing[0]!r} is None."
+                )
             rows.append(words(one["rng"], f"{name}.set_state"))
         for i, one in enumerate(envs):
             self._set_row(i, one)

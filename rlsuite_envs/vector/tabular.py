@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Dict, Space
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from registry.errors import SettingError
@@ -16,7 +18,7 @@ from rlsuite_envs.compiled import compiled
 from rlsuite_envs.tabular.cliff_walk import CliffWalk
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
 from rlsuite_envs.tabular.grid_world import GridWorld, Planes
-from rlsuite_envs.tabular.mdp import TabularMDP
+from rlsuite_envs.tabular.mdp import TabularMDP, refuse_wrappers
 from rlsuite_envs.tabular.oracle import TabularOracle
 from rlsuite_envs.vector.base import RESET, SKIP, Batch, Column, NativeVectorEnv
 from rlsuite_envs.vector.checks import Ints
@@ -50,6 +52,7 @@ class TabularVectorEnv(NativeVectorEnv):
 
     Args:
         env: The MDP, or a `TabularEnv` such as GridWorld: its model and its form of observations.
+            It is copied, so that the one given stays as it is.
         num_envs: n, at least 1.
         max_episode_steps: Steps after which an episode is truncated; None or -1: no limit.
         autoreset_mode: `"NextStep"`, `"SameStep"` or `"Disabled"`.
@@ -75,6 +78,8 @@ class TabularVectorEnv(NativeVectorEnv):
                 "env must be a TabularMDP or a TabularEnv, without wrappers; got "
                 f"{type(env).__name__}. TabularVectorEnv.from_gymnasium takes others."
             )
+        if single is env:
+            single = copy.deepcopy(single)
         self._redraws = isinstance(single, GridWorld) and single.redraw
         mdp = single.table
         self._allowed = None
@@ -121,18 +126,19 @@ class TabularVectorEnv(NativeVectorEnv):
         0. Here `prob` is float64 always, 1.0 at a reset.
 
         Args:
-            env: An id, or an environment; its keywords and its time limit are taken over.
+            env: An id, or an environment; its keywords and its `TimeLimit` are taken over.
             num_envs: n, at least 1.
             max_episode_steps: Another limit instead of the environment's; -1 for none.
             autoreset_mode: `"NextStep"`, `"SameStep"` or `"Disabled"`.
 
         Raises:
-            SettingError: the environment has no table (see `TabularMDP.from_gymnasium`), or a
-                keyword is outside its range.
+            SettingError: the environment has no table, or is in a wrapper that may change it (see
+                `TabularMDP.from_gymnasium`), or a keyword is outside its range.
         """
         made = gym.make(env) if isinstance(env, str) else env
-        if max_episode_steps is None and made.spec is not None:
-            max_episode_steps = made.spec.max_episode_steps
+        refuse_wrappers(made)
+        if max_episode_steps is None:
+            max_episode_steps = _limit_of(made)
         ours = isinstance(made.unwrapped, TabularEnv)
         return cls(
             made.unwrapped if ours else TabularMDP.from_gymnasium(made),  # type: ignore[arg-type]
@@ -288,6 +294,16 @@ class _Looks:
 
     def __call__(self, states: Ints) -> Any:
         return _rows_of(self._every, states)
+
+
+def _limit_of(env: gym.Env[Any, Any]) -> int | None:
+    """The shortest `TimeLimit` around the environment: its spec tells that of the outermost."""
+    limits, layer = [], env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, TimeLimit):
+            limits.append(layer._max_episode_steps)
+        layer = layer.env
+    return min(limits, default=None)
 
 
 def _shows(single: TabularEnv, num_envs: int) -> Callable[[Ints], Any]:

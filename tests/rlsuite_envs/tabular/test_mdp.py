@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from registry.contracts import Model
 from registry.errors import SettingError
+from rlsuite_envs.tabular.cliff_walk import CliffWalk
 from rlsuite_envs.tabular.mdp import TabularMDP
 
 
@@ -174,6 +176,28 @@ def test_an_environment_of_ours_answers_with_its_model():
 
     env = gym.make("rlsuite/CliffWalk-v0")
     assert TabularMDP.from_gymnasium(env) is env.unwrapped.model
+
+
+def test_wrappers_that_may_change_the_table_are_refused():
+    class Pennies(gym.wrappers.TimeLimit):
+        """Pays something else: a subclass of a plain wrapper is not plain."""
+
+    cliff = gym.make("CliffWalking-v1")
+    for env, name in (
+        (gym.wrappers.TransformReward(cliff, lambda r: r / 100), "TransformReward"),
+        (gym.wrappers.TimeAwareObservation(gym.make("Taxi-v4")), "TimeAwareObservation"),
+        (Pennies(cliff, 9), "Pennies"),
+        (gym.wrappers.TransformReward(CliffWalk(), lambda r: r / 100), "TransformReward"),
+    ):
+        with pytest.raises(SettingError, match=f"the wrapper {name}.* may change what its table"):
+            TabularMDP.from_gymnasium(env)
+    plain = gym.wrappers.TimeLimit(gym.wrappers.PassiveEnvChecker(cliff), 9)
+    assert TabularMDP.from_gymnasium(plain).reward.min() == -100
+
+
+def test_a_deep_copy_cannot_be_written_either():
+    mdp = TabularMDP.from_gymnasium(gym.make("CliffWalking-v1"))
+    assert not copy.deepcopy(mdp).reward.flags.writeable
 
 
 def test_an_environment_without_tables_is_refused():

@@ -242,12 +242,39 @@ def test_a_malformed_state_changes_nothing():
         ({**state, "over": [False]}, "for each of the 2 sub-environments"),
         ({**state, "envs": 3}, "for each of the 2 sub-environments"),
         ({**state, "started": "yes"}, "'started' True or False"),
+        ({**state, "over": "ab"}, "those of 'over' and 'started' True or False"),
+        ({**state, "over": [2, "x"]}, "those of 'over' and 'started' True or False"),
         (worse, "'state' must be less than the number of states"),
         (half, "holds back half of a 64-bit draw"),
     ):
         with pytest.raises(SettingError, match=text):
             envs.set_state(bad)
         assert envs.get_state() == state
+
+
+@pytest.mark.parametrize(("identifier", "keywords"), KEYWORDS)
+def test_a_started_state_needs_rows_that_were_reset(identifier, keywords):
+    envs = rlsuite.make_vec(identifier, 2, **keywords)
+    fresh = envs.get_state()
+    if not any(value is None for value in fresh["envs"][1].values()):
+        pytest.skip("the entry of an environment that was never reset looks like any other")
+    envs.reset(seed=0)
+    state = envs.get_state()
+    half = {**state, "envs": [state["envs"][0], fresh["envs"][1]]}
+    with pytest.raises(SettingError, match=r"reset; in the entry of sub-environment 1, '\w+' is"):
+        envs.set_state(half)
+    assert envs.get_state() == state
+
+
+@every_id
+def test_same_step_refuses_a_state_with_an_episode_over(identifier):
+    """Nothing would ever reset that row: it would stand still for good."""
+    envs = rlsuite.make_vec(identifier, 2, autoreset_mode="SameStep")
+    envs.reset(seed=0)
+    state = envs.get_state()
+    with pytest.raises(SettingError, match=r"'SameStep', where .* is True for sub-environment 1"):
+        envs.set_state({**state, "over": [False, True]})
+    assert envs.get_state() == state
 
 
 def test_np_random_are_copies():

@@ -145,6 +145,41 @@ def test_from_gymnasium_takes_the_limit_and_our_own_environments():
         TabularVectorEnv.from_gymnasium("CartPole-v1")
 
 
+def test_from_gymnasium_refuses_what_a_wrapper_may_change():
+    for env, name in (
+        (gym.wrappers.TransformReward(gym.make("CliffWalking-v1"), abs), "TransformReward"),
+        (gym.wrappers.TimeAwareObservation(gym.make("FrozenLake-v1")), "TimeAwareObservation"),
+        (gym.wrappers.TransformReward(gym.make("rlsuite/CliffWalk-v0"), abs), "TransformReward"),
+    ):
+        with pytest.raises(SettingError, match=f"the wrapper {name} around .* would be lost"):
+            TabularVectorEnv.from_gymnasium(env)
+
+
+def test_from_gymnasium_takes_the_shortest_of_several_limits():
+    bare = gym.make("FrozenLake-v1").unwrapped
+    for limits, expected in (((), None), ((5,), 5), ((5, 9), 5), ((9, 5), 5)):
+        env = bare
+        for limit in limits:
+            env = gym.wrappers.TimeLimit(env, limit)
+        assert TabularVectorEnv.from_gymnasium(env).max_episode_steps == expected
+
+
+@pytest.mark.parametrize("keywords", [{}, {"redraw": True, "observation": "planes"}])
+def test_the_environment_given_stays_as_it_is(keywords):
+    given = GridWorld(render_mode="ansi", **keywords)
+    given.reset(seed=7)
+    before, frame = given.get_state(), given.render()
+    envs = TabularVectorEnv(given, 2, autoreset_mode="SameStep")
+    envs.reset(seed=1)
+    envs.step(np.array([1, 2]))
+    envs.render(), envs.set_state(envs.get_state()), envs.close()
+    assert given.get_state() == before
+    assert given.render() == frame
+    state = envs.get_state()
+    given.reset(seed=8)
+    assert envs.get_state() == state
+
+
 def test_the_model_of_a_gymnasium_environment_walks_like_it():
     """From the MDP alone, without `from_gymnasium`: all but the `prob` of a reset."""
     mdp = TabularMDP.from_gymnasium(gym.make("Taxi-v4"))

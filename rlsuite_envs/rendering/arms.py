@@ -19,6 +19,7 @@ from rlsuite_envs.rendering.canvas import (
     Canvas,
     Frame,
 )
+from rlsuite_envs.rendering.font import text_width
 from rlsuite_envs.rendering.grid import number
 
 __all__ = ["Bounds", "Pulls", "frame", "interval", "text"]
@@ -33,8 +34,11 @@ CONTEXT = 40
 Z = 1.959963984540054
 """The 97.5% point of the normal distribution."""
 
-LABEL = 26
-"""Pixels that the label of an arm needs."""
+LABEL, APART = 26, 10
+"""Pixels that the count above a bar needs, and at least between two labels of arms."""
+
+DENSE = 60
+"""More arms than this are drawn thin: intervals without caps, means without a rim."""
 
 
 @dataclass(slots=True)
@@ -125,9 +129,11 @@ def frame(
     _draw_axis(canvas, top, bounds)
     for arm in range(len(pulls.counts)):
         _draw_arm(canvas, top, pulls, bounds, arm)
+    _draw_labels(canvas, top + PLOT + BARS, pulls)
     if truth is not None:
         _draw_truth(canvas, top, pulls, bounds, truth)
-    canvas.text(LEFT, canvas.pixels.shape[0] - 14, caption, 10, MUTED)
+    below = 14 if _label_step(len(pulls.counts)) == 1 else 11
+    canvas.text(LEFT, canvas.pixels.shape[0] - below, caption, 10, MUTED)
     return canvas.pixels
 
 
@@ -199,22 +205,45 @@ def _draw_arm(canvas: Canvas, top: int, pulls: Pulls, bounds: Bounds, arm: int) 
     canvas.box(center - half, base - bar, 2 * half, bar, SKY)
     if width >= LABEL:
         canvas.text(center, base - bar - 5, str(n), 8, INK, anchor="center")
-    if arm % math.ceil(LABEL / width) == 0:
-        is_last = pulls.last is not None and pulls.last[0] == arm
-        color = BLUE if is_last else MUTED
-        canvas.text(center, base + 18, str(arm), 10, color, anchor="center", weight=0.15)
+    dense = len(pulls.counts) > DENSE
     ends = interval(pulls, arm, bounds.binary)
-    thick = max(min(0.09 * width, 5.0), 1.5)
+    thick = min(0.4 * width, 1.5) if dense else max(min(0.09 * width, 5.0), 1.5)
     if ends is not None:
         low, high = (_height(top, bounds, end) for end in ends)
         canvas.line([(center, low), (center, high)], thick, SKY)
         cap = min(0.16 * width, 9.0)
-        for y in (low, high):
+        for y in () if dense else (low, high):
             canvas.line([(center - cap, y), (center + cap, y)], thick * 0.7, SKY)
     if n:
         y = _height(top, bounds, pulls.sums[arm] / n)
+        if dense:
+            canvas.disc(center, y, min(max(0.4 * width, 1.8), 3.0), BLUE)
+            return
         canvas.disc(center, y, thick + 3.5, PAPER)
         canvas.disc(center, y, thick + 2.0, BLUE)
+
+
+def _label_step(n_arms: int) -> int:
+    """Every how many arms one is labelled, so that labels stay apart: 1, 2, 5, 10, 20, 50, ..."""
+    room = (WIDTH - LEFT - RIGHT) / n_arms
+    needed = (text_width(str(n_arms - 1), 10) + APART) / room
+    unit = 1
+    while 5 * unit < needed:
+        unit *= 10
+    return next(step for step in (unit, 2 * unit, 5 * unit) if step >= needed)
+
+
+def _draw_labels(canvas: Canvas, base: int, pulls: Pulls) -> None:
+    """The numbers of the arms, and where some are left out, what they number."""
+    step = _label_step(len(pulls.counts))
+    # apart from the caption, which would else be read as one more row of numbers
+    foot = base + (18 if step == 1 else 16)
+    if step > 1:
+        canvas.text(LEFT - 10, foot, "arm", 9, MUTED, anchor="right", weight=0.12)
+    for arm in range(0, len(pulls.counts), step):
+        left, width = _column(pulls, arm)
+        color = BLUE if pulls.last is not None and pulls.last[0] == arm else MUTED
+        canvas.text(left + width / 2, foot, str(arm), 10, color, anchor="center", weight=0.15)
 
 
 def _draw_truth(
@@ -223,5 +252,6 @@ def _draw_truth(
     for arm, mean in enumerate(truth):
         left, width = _column(pulls, arm)
         x, y, r = left + width / 2, _height(top, bounds, mean), max(min(0.12 * width, 7.0), 2.5)
-        for color, size in ((PAPER, r + 1.5), (ORANGE, r)):
+        rim = 0.5 if len(truth) > DENSE else 1.5
+        for color, size in ((PAPER, r + rim), (ORANGE, r)):
             canvas.polygon([(x, y - size), (x + size, y), (x, y + size), (x - size, y)], color)

@@ -78,7 +78,8 @@ class Overlay:
 
     Attributes:
         values: A number for each cell, [S]; NaN: none. Shown as a heat map, with the numbers where
-            cells are large enough.
+            cells are large enough. The colours range over the cells that can be reached from a
+            start; what lies beyond has the colour of the nearer end.
         policy: Probabilities [S, 4] of going up, right, down, left, shown as arrows.
     """
 
@@ -138,10 +139,13 @@ def text(scene: Scene, agent: int | None, caption: str = "", overlay: Overlay = 
     return "\n".join([*lines, caption] if caption else lines) + "\n"
 
 
-def number(value: float) -> str:
-    """A value in about five characters: 0.93, −13, 12.5, 1.2e6."""
+def number(value: float, *, whole: bool = True) -> str:
+    """A value in about five characters: 0.93, −13, 12.5, 1.2e6.
+
+    Whole numbers stand without decimals, unless `whole` is False: 1.00, −13.0.
+    """
     size = abs(value)
-    if size < 1e5 and value == round(value):
+    if whole and size < 1e5 and value == round(value):
         shown = f"{value:.0f}"
     elif size >= 1e5 or 0 < size < 1e-3:
         shown = f"{value:.1e}".replace("e+0", "e").replace("e-0", "e-")
@@ -259,9 +263,43 @@ def _colored(scene: Scene, values: NDArray[np.float64]) -> dict[int, Color]:
     cells = [cell for cell in _open_cells(scene) if np.isfinite(values[cell])]
     if not cells:
         return {}
-    low, high = values[cells].min(), values[cells].max()
+    low, high = _range(scene, values)
     wide = high > low
     return {c: heat(float((values[c] - low) / (high - low)) if wide else 0.5) for c in cells}
+
+
+def _range(scene: Scene, values: NDArray[np.float64]) -> tuple[float, float]:
+    """The values of the two ends of the colours; some open cell has a value.
+
+    A pocket behind obstacles, whose values are far from all others and say nothing of the task,
+    would take nearly all colours: it counts only where no reachable cell has a value.
+    """
+    known = values[sorted(_reachable(scene))]
+    if not np.isfinite(known).any():
+        known = values[list(_open_cells(scene))]
+    known = known[np.isfinite(known)]
+    return float(known.min()), float(known.max())
+
+
+@lru_cache(maxsize=32)
+def _reachable(scene: Scene) -> frozenset[int]:
+    """Open cells to which steps over open cells lead from a start; all, where that means nothing.
+
+    It means nothing without a start, and for states that are no places.
+    """
+    remaining = set(_open_cells(scene))
+    if scene.numbered or not scene.starts & remaining:
+        return frozenset(remaining)
+    reached, frontier = set[int](), sorted(scene.starts & remaining)
+    while frontier:
+        cell = frontier.pop()
+        reached.add(cell)
+        for dx, dy in MOVES:
+            neighbour = cell + dy * scene.columns + dx
+            beside = 0 <= cell % scene.columns + dx < scene.columns
+            if beside and neighbour in remaining and neighbour not in reached:
+                frontier.append(neighbour)
+    return frozenset(reached)
 
 
 def _draw_values(canvas: Canvas, scene: Scene, values: NDArray[np.float64]) -> None:
@@ -279,18 +317,20 @@ def _draw_values(canvas: Canvas, scene: Scene, values: NDArray[np.float64]) -> N
             )
     if colors:
         shown = values[list(colors)]
-        _draw_legend(canvas, left, float(shown.min()), float(shown.max()))
+        whole = bool((shown == shown.round()).all())
+        low, high = (number(end + 0.0, whole=whole) for end in _range(scene, values))
+        _draw_legend(canvas, left, low, high)
 
 
-def _draw_legend(canvas: Canvas, margin: int, low: float, high: float) -> None:
+def _draw_legend(canvas: Canvas, margin: int, low: str, high: str) -> None:
     """The colours from low to high, at the right of the caption."""
     height, width = canvas.pixels.shape[:2]
     right, foot, length = width - margin, height - 14, 72
-    canvas.text(right, foot, number(high), 9, MUTED, anchor="right")
-    right -= text_width(number(high), 9) + 5
+    canvas.text(right, foot, high, 9, MUTED, anchor="right")
+    right -= text_width(high, 9) + 5
     for i in range(length):
         canvas.fill(right - length + i, foot - 10, 1, 11, heat(i / (length - 1)))
-    canvas.text(right - length - 6, foot, number(low), 9, MUTED, anchor="right")
+    canvas.text(right - length - 6, foot, low, 9, MUTED, anchor="right")
 
 
 def _draw_policy(canvas: Canvas, scene: Scene, overlay: Overlay) -> None:

@@ -7,8 +7,20 @@ import numpy as np
 import pytest
 
 import rlsuite  # noqa: F401  registers the ids
-from rlsuite_envs.rendering.arms import Bounds, Pulls, frame, interval, text
+from rlsuite_envs.rendering.arms import (
+    APART,
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Bounds,
+    Pulls,
+    _label_step,
+    frame,
+    interval,
+    text,
+)
 from rlsuite_envs.rendering.canvas import BLUE, ORANGE
+from rlsuite_envs.rendering.font import text_width
 
 BINARY = Bounds(0.0, 1.0, True)
 
@@ -61,6 +73,29 @@ def test_any_number_of_arms_fits(n_arms):
     pulls = Pulls.none(n_arms)
     pulls.saw(n_arms - 1, 1.0)
     assert frame(pulls, BINARY, "").shape == (338, 560, 3)
+
+
+@pytest.mark.parametrize(
+    ("n_arms", "step"), [(1, 1), (10, 1), (30, 2), (61, 5), (200, 20), (2000, 200)]
+)
+def test_labels_of_arms_have_round_steps_and_stay_apart(n_arms, step):
+    assert _label_step(n_arms) == step
+    room = step * (WIDTH - LEFT - RIGHT) / n_arms
+    assert room >= text_width(str(n_arms - 1), 10) + APART
+
+
+@pytest.mark.parametrize(("n_arms", "caps"), [(60, True), (61, False)])
+def test_intervals_of_many_arms_have_no_caps(n_arms, caps):
+    """Cap of the interval of arm 30: wider than its line, in the plot above the bars."""
+    pulls = Pulls.none(n_arms)
+    for reward in (0.0, 1.0) * 4:
+        pulls.saw(30, reward)
+    pulls.last = None
+    picture = frame(pulls, BINARY, "").astype(int)
+    blueish = picture[41:200, LEFT : WIDTH - RIGHT, 2] - picture[41:200, LEFT : WIDTH - RIGHT, 0]
+    widths = (blueish > 40).sum(axis=1)
+    bare = widths[widths > 0]
+    assert (bare[0] > np.median(bare)) == caps
 
 
 @pytest.mark.parametrize("d", [1, 10, 22])

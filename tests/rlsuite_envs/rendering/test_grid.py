@@ -64,6 +64,27 @@ def test_values_are_a_heat_map_between_their_extremes():
     assert picture.shape == frame(SCENE, None).shape
 
 
+def test_a_pocket_behind_obstacles_takes_no_colours():
+    """Cell 2 cannot be reached: its value stretches neither colours nor legend."""
+    overlays = [Overlay(values=np.array([0.25, 0, low, 1.0, 0, 0])) for low in (-1.0, 0.25)]
+    with_pocket, without = (frame(SCENE, None, overlay=overlay) for overlay in overlays)
+    assert pixel(with_pocket, 0, 0.1, 0.1) == pixel(with_pocket, 2, 0.1, 0.1) == heat(0.0)
+    assert pixel(with_pocket, 3, 0.1, 0.1) == heat(1.0)
+    np.testing.assert_array_equal(with_pocket[-30:], without[-30:])
+
+
+def test_where_no_reachable_value_is_known_the_others_have_the_colours():
+    values = np.array([np.nan, 0, 3.0, np.nan, 0, 0])
+    assert pixel(frame(SCENE, None, overlay=Overlay(values=values)), 2, 0.1, 0.1) == heat(0.5)
+
+
+def test_rows_do_not_touch_around_the_edges():
+    """The last cell of a row is no neighbour of the first of the next."""
+    scene = Scene(rows=2, columns=3, starts=frozenset({2}), obstacles=frozenset({1, 5}))
+    values = np.array([9.0, 0, 1.0, 9.0, 9.0, 0])
+    assert pixel(frame(scene, None, overlay=Overlay(values=values)), 2, 0.1, 0.1) == heat(0.5)
+
+
 def test_a_value_that_is_not_known_leaves_the_cell_as_it_was():
     values = np.array([np.nan, 0, 1.0, np.nan, 0, 0])
     picture = frame(SCENE, None, overlay=Overlay(values=values))
@@ -126,6 +147,13 @@ def test_states_that_are_no_places_are_numbered_tiles():
 )
 def test_numbers_are_short(value, shown):
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0, "1.00"), (-13.0, "−13.0"), (100.0, "100"), (0.5, "0.50")]
+)
+def test_the_ends_of_a_legend_have_the_decimals_of_the_cells(value, shown):
+    assert number(value, whole=False) == shown
 
 
 def test_an_overlay_takes_actions_or_probabilities():

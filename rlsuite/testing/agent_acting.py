@@ -194,7 +194,8 @@ def masks_obeyed(subject: AgentSubject) -> None:
     agent = subject.build(env)
     if not takes(agent.predict, "mask"):
         raise Skip("predict takes no `mask`")
-    agent.learn(subject.whole(subject.steps))
+    if subject.learns:
+        agent.learn(subject.whole(subject.steps))
     violations = sum(task.violations for task in tasks)
     require(not violations, f"while learning it played a masked action {violations} times")
     batch = Walk(subject.form).every()
@@ -224,6 +225,7 @@ def _require_blocked(agent: Any, batch: Any, mask: NDArray[np.int8], blocked: in
 @check
 def evaluation_changes_nothing(subject: AgentSubject) -> None:
     """Predicting between two calls of `learn` changes neither what is learned nor what is done."""
+    subject.require_learning()
     half = subject.whole(subject.steps // 2)
     plain_env, plain_courses = subject.courses()
     asked_env, asked_courses = subject.courses()

@@ -36,7 +36,8 @@ def check_agent(
     """Runs every check on an agent.
 
     Args:
-        agent: The id of an agent, or a class that `rlsuite.benchmark` would take.
+        agent: The id of an agent, or a class that `rlsuite.benchmark` would take. A class without
+            `learn` learns nothing: it is checked as it was made.
         settings: Settings over the defaults.
         env: The id of a task to check the contract on, instead of a five-state walk. The ladder of
             tiny tasks is the same for all.
@@ -46,7 +47,8 @@ def check_agent(
 
     Raises:
         UnknownIdError: No agent, or no environment, has this id.
-        SettingError: An unknown setting or keyword, or a value outside its range.
+        SettingError: Neither an id nor a class; an unknown setting or keyword, or a value outside
+            its range.
     """
     subject = agent_subject(agent, settings=settings, env=env, env_kwargs=env_kwargs, spec=spec)
     return run_checks("agent", subject.name, subject, AGENT_CHECKS, progress)

@@ -60,6 +60,7 @@ def _climb(
 
 
 def _require_learns(subject: AgentSubject, kinds: tuple[str, ...], what: str) -> None:
+    subject.require_learning()
     if subject.spec.learns not in kinds:
         raise Skip(f"it learns {subject.spec.learns!r}, and this asks for {what}")
 

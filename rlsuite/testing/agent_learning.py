@@ -42,14 +42,10 @@ def _require_equal_agents(subject: AgentSubject, agent: Any, twin: Any, what: st
     require(prints[0] == prints[1], f"{what}: the checkpoints differ, though they behave alike")
 
 
-def _scramble(subject: AgentSubject, seed: int) -> None:
-    """Moves the global generators, for agents that promise not to look at them."""
-    seed_global_streams(seed if subject.promises("own_rng") else 0)
-
-
 @check
 def exact_budget(subject: AgentSubject) -> None:
     """`learn(n)` takes exactly n steps, and `num_timesteps` counts them."""
+    subject.require_learning()
     subject.require_promise("exact_budget")
     subject.require_steps()
     env, courses = subject.courses()
@@ -73,6 +69,7 @@ def exact_budget(subject: AgentSubject) -> None:
 @check
 def callbacks_stop(subject: AgentSubject) -> None:
     """A callback is called with the agent after each step, and False stops the training."""
+    subject.require_learning()
     subject.require_steps()
     env, courses = subject.courses()
     agent = subject.build(env)
@@ -104,6 +101,7 @@ def callbacks_stop(subject: AgentSubject) -> None:
 @check
 def split_learning(subject: AgentSubject) -> None:
     """`learn(a); learn(b)` equals `learn(a + b)`, bit for bit."""
+    subject.require_learning()
     subject.require_promise("split_learn")
     whole = subject.trained()
     env, courses = subject.courses()
@@ -120,9 +118,10 @@ def same_seed_same_run(subject: AgentSubject) -> None:
 
     The global generators are elsewhere the second time, so that drawing from them shows.
     """
-    _scramble(subject, 1)
+    subject.require_learning()
+    seed_global_streams(1)
     first = subject.trained(seed=3)
-    _scramble(subject, 2)
+    seed_global_streams(2)
     second = subject.trained(seed=3)
     _require_same(subject, first, second, "seed 3 twice")
 
@@ -130,6 +129,7 @@ def same_seed_same_run(subject: AgentSubject) -> None:
 @check
 def seeds_differ(subject: AgentSubject) -> None:
     """Another seed is another run."""
+    subject.require_learning()
     seed_global_streams(0)
     one, courses = subject.trained(seed=1)
     seed_global_streams(0)
@@ -168,6 +168,7 @@ def own_generators_only(subject: AgentSubject) -> None:
 @check
 def interleaved(subject: AgentSubject) -> None:
     """Two agents that take turns learn what each learns alone."""
+    subject.require_learning()
     subject.require_promise("own_rng")
     subject.require_promise("split_learn")
     pairs = []
@@ -210,6 +211,7 @@ def _saved(agent: Any) -> Iterator[Path]:
 @check
 def loads_without_environment(subject: AgentSubject) -> None:
     """A checkpoint loads without an environment, and predicts as the agent did."""
+    subject.require_learning()
     agent, _ = subject.trained()
     with _saved(agent) as path:
         loaded = type(agent).load(path)
@@ -226,6 +228,7 @@ def loads_without_environment(subject: AgentSubject) -> None:
 @check
 def saves_itself_again(subject: AgentSubject) -> None:
     """Saving changes nothing, and a loaded agent writes the same checkpoint again."""
+    subject.require_learning()
     agent, _ = _saved_in_between(subject)
     first = subject.fingerprint(agent)
     with _saved(agent) as path:
@@ -260,6 +263,7 @@ def _saved_in_between(subject: AgentSubject) -> tuple[Any, Any]:
 @check
 def continues_exactly(subject: AgentSubject) -> None:
     """Save, load, learn: as if it had never stopped, bit for bit."""
+    subject.require_learning()
     subject.require_promise("resume")
     first, second = subject.steps // 2 + 3, subject.steps // 2
     whole_agent, whole_courses = subject.trained(first + second)

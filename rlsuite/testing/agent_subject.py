@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from registry.catalogue import registry
+from registry.errors import SettingError, UnknownIdError
 from registry.specs import AgentSpec, TaskSpec
 from rlsuite.episodes import stack
 from rlsuite.making import (
@@ -25,6 +26,7 @@ from rlsuite.making import (
     train_env,
     width_of,
 )
+from rlsuite.testing.env_subject import refuse_render_mode
 from rlsuite.testing.report import Skip
 from rlsuite.testing.sanity import Form, TinyTask, Walk, limited
 from rlsuite.testing.walks import mask_of, seeded_walk
@@ -95,6 +97,16 @@ class AgentSubject:
         if not self.promises(promise):
             raise Skip(f"it does not promise {promise}")
 
+    @property
+    def learns(self) -> bool:
+        """Whether it has a `learn`; a class without one acts as it was made, as in a benchmark."""
+        return callable(getattr(self.agent_type, "learn", None))
+
+    def require_learning(self) -> None:
+        """Raises `Skip` for a class without `learn`."""
+        if not self.learns:
+            raise Skip("it has no `learn`, so it learns nothing")
+
     def require_steps(self) -> None:
         """Raises `Skip` unless its budget is counted in environment steps."""
         if self.spec.budget_unit != "steps":
@@ -145,10 +157,11 @@ class AgentSubject:
         return build_agent(self.spec, self.agent_type, chosen, env, seed=seed, device="cpu")
 
     def trained(self, steps: int | None = None, seed: int = 0) -> tuple[Any, Any]:
-        """An agent that has learned, and its courses."""
+        """An agent that has learned, where it can, and its courses."""
         env, courses = self.courses()
         agent = self.build(env, seed)
-        agent.learn(self.whole(self.steps if steps is None else steps))
+        if self.learns:
+            agent.learn(self.whole(self.steps if steps is None else steps))
         return agent, courses
 
     def whole(self, steps: int) -> int:
@@ -215,12 +228,37 @@ def takes(function: Any, name: str) -> bool:
 
 def _task(env: str, env_kwargs: Mapping[str, Any], spec: AgentSpec) -> TaskSpec:
     """The task of an id with further keywords, tried once."""
+    refuse_render_mode(env_kwargs)
     base = registry.task_spec(env)
     task = dataclasses.replace(base, env_kwargs={**base.env_kwargs, **env_kwargs})
     made = make_environment(task)
     check_spaces(spec, made)
     made.close()
     return task
+
+
+def _registered(identifier: str) -> AgentSpec:
+    """The spec of an id; an environment's id is told where it belongs."""
+    if registry.find("agent", identifier) is None and identifier in gym.registry:
+        raise UnknownIdError(
+            f"{identifier!r} is an environment, not an agent: `rlsuite check env {identifier}`."
+        )
+    return registry.agent_spec(identifier)
+
+
+def _checked_class(agent: Any) -> type:
+    """The class that was handed in; raises `SettingError` if it is none, or cannot act."""
+    if not inspect.isclass(agent):
+        raise SettingError(
+            f"check_agent takes the id of an agent or a class, got {agent!r:.80} "
+            f"({type(agent).__name__})."
+        )
+    if not callable(getattr(agent, "predict", None)):
+        raise SettingError(
+            f"check_agent takes a class with a method predict(observation, ...), but "
+            f"{agent.__name__} has none."
+        )
+    return agent
 
 
 def agent_subject(
@@ -234,21 +272,23 @@ def agent_subject(
     """The subject of an id or a class.
 
     A class is called as `cls(env, seed=seed)`, or, where it names its settings in `config_type`, as
-    `cls(env, config, seed=seed, device="cpu")`. It promises nothing unless `spec` says so.
+    `cls(env, config, seed=seed, device="cpu")`. It promises nothing unless `spec` says so, and
+    without a method `learn` it learns nothing.
 
     Raises:
         UnknownIdError: no agent, or no environment, has this id.
-        SettingError: an unknown setting or keyword, or a value outside its range.
+        SettingError: neither an id nor a class; an unknown setting or keyword, or a value outside
+            its range.
         UnsupportedSpaceError: the agent cannot act in this environment.
     """
     if isinstance(agent, AgentSubject):
         return agent
     given = dict(settings or {})
     if isinstance(agent, str):
-        spec = registry.agent_spec(agent)
+        spec = _registered(agent)
         agent_type = spec.load()
     else:
-        agent_type = agent
+        agent_type = _checked_class(agent)
         spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
     task = None if env is None else _task(env, env_kwargs or {}, spec)
     has_config = not inspect.isclass(agent) or hasattr(agent_type, "config_type")

@@ -42,7 +42,8 @@ def check_env(
 
     Raises:
         UnknownIdError: Gymnasium knows no environment of this id.
-        SettingError: The environment takes no such keyword, or not this value.
+        SettingError: Neither an id nor a spec; a keyword that the environment does not take, or
+            not with this value; or a `render_mode`, since the kit tries all of them itself.
         gymnasium.error.Error: It needs a library that is not installed.
     """
     subject = env_subject(env, env_kwargs)

@@ -66,6 +66,9 @@ def test_an_agent_that_passes_is_exit_code_0(cli, monkeypatch):
         (("agent", "rlsuite/QLerning-v0"), "there is no agent 'rlsuite/QLerning-v0'"),
         (("agent", "rlsuite/QLearning-v0", "--set", "x=1"), "has no setting 'x'"),
         (("agent", "rlsuite/QLearning-v0", "--env-set", "slip=1"), "give both"),
+        (("env", "rlsuite/QLearning-v0"), "`rlsuite check agent rlsuite/QLearning-v0`"),
+        (("agent", "rlsuite/GridWorld-v0"), "`rlsuite check env rlsuite/GridWorld-v0`"),
+        (("env", "rlsuite/GridWorld-v0", "--env-set", "render_mode=human"), "no render_mode"),
     ],
 )
 def test_bad_input_is_exit_code_2(cli, words, sentence):

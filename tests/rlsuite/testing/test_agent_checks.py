@@ -357,6 +357,60 @@ def test_what_is_not_promised_is_skipped_with_the_reason():
     assert report.result("actions_in_space").status == "passed"
 
 
+class ByHand:
+    """No `learn`, as in the README."""
+
+    def __init__(self, env, seed):
+        self.env = env
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.where(np.asarray(observation) == 9, 0, 2)[()], state
+
+
+def test_a_class_without_learn_is_checked_as_it_was_made():
+    report = check_agent(ByHand)
+    assert report.ok, str(report)
+    skipped = {result.name: result.reason for result in report.with_status("skipped")}
+    for name in ("seeds_differ", "callbacks_stop", "one_step_task", "evaluation_changes_nothing"):
+        assert skipped[name] == "it has no `learn`, so it learns nothing"
+    assert {"actions_in_space", "batch_of_one", "sb3_evaluate_policy"} <= {
+        result.name for result in report.with_status("passed")
+    }
+
+
+class DrawsLegacy:
+    """Promises nothing, and takes its actions from a generator that nobody seeded."""
+
+    def __init__(self, env, seed):
+        self.env, self.num_timesteps = env, 0
+
+    def learn(self, total_timesteps):
+        self.env.reset(seed=0)
+        for _ in range(total_timesteps):
+            *_, terminated, truncated, _ = self.env.step(np.random.randint(3))  # noqa: NPY002
+            if terminated or truncated:
+                self.env.reset()
+        return self
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(np.shape(observation), np.int64)[()], state
+
+
+class SeedsLegacy(DrawsLegacy):
+    """As Stable-Baselines3: it draws from the global generator, but seeds it first."""
+
+    def __init__(self, env, seed):
+        super().__init__(env, seed)
+        np.random.seed(seed)  # noqa: NPY002
+
+
+def test_unseeded_global_draws_are_caught_also_where_nothing_is_promised():
+    result = run("same_seed_same_run", DrawsLegacy, promises=frozenset())
+    assert result.status == "failed"
+    assert "seed 3 twice: the training" in result.reason
+    assert run("same_seed_same_run", SeedsLegacy, promises=frozenset()).status == "passed"
+
+
 def test_values_that_cannot_be_read_are_a_reason_to_skip():
     class Silent(Good):
         q = None
@@ -382,6 +436,15 @@ def test_bad_input_is_refused():
         check_agent("rlsuite/QLearning-v0", settings={"stepsize": 1})
     with pytest.raises(SettingError, match="has no keyword 'slop'"):
         check_agent("rlsuite/QLearning-v0", env="rlsuite/GridWorld-v0", env_kwargs={"slop": 1})
+    with pytest.raises(SettingError, match=r"the id of an agent or a class, got 3 \(int\)"):
+        check_agent(3)
+    with pytest.raises(SettingError, match=r"a method predict.*, but dict has none"):
+        check_agent(dict)
+    keywords = {"render_mode": "human"}
+    with pytest.raises(SettingError, match="takes no render_mode, got 'human'"):
+        check_agent("rlsuite/QLearning-v0", env="rlsuite/GridWorld-v0", env_kwargs=keywords)
+    with pytest.raises(UnknownIdError, match="is an environment, not an agent: `rlsuite check env"):
+        check_agent("rlsuite/GridWorld-v0")
     with pytest.raises(UnsupportedSpaceError, match="handles Discrete observations"):
         check_agent("rlsuite/QLearning-v0", env="CartPole-v1")
 

@@ -467,6 +467,21 @@ def test_a_limit_that_is_swallowed_is_caught():
     assert (result.status, result.reason) == ("failed", "step 1 of a limit of 1 is not truncated")
 
 
+def test_without_a_limit_the_check_of_it_is_skipped():
+    result = run("time_limit", dataclasses.replace(spec_of(Good), max_episode_steps=None))
+    assert result.status == "skipped"
+    assert result.reason == (
+        "no limit is registered for it; limits of 1 and 3 put around it were kept"
+    )
+
+
+def test_render_modes_are_not_for_the_caller_to_choose():
+    with pytest.raises(SettingError, match="takes no render_mode, got 'rgb_array': it tries every"):
+        check_env("rlsuite/GridWorld-v0", env_kwargs={"render_mode": "rgb_array"})
+    with pytest.raises(SettingError, match="takes no render_mode, got 'human'"):
+        check_env(spec_of(Good, kwargs={"render_mode": "human"}))
+
+
 def test_a_spec_that_json_changes_is_caught():
     result = run("json_spec", spec_of(KeysOfNumbers, kwargs={"gains": {1: 0.5}}))
     assert result.status == "failed"
@@ -512,6 +527,11 @@ def test_bad_input_is_refused():
         check_env("rlsuite/GridWorld-v0", env_kwargs={"slipp": 0.1})
     with pytest.raises(SettingError, match="slip must be"):
         check_env("rlsuite/GridWorld-v0", env_kwargs={"slip": 7})
+    for thing, shown in ((Good, "class"), (Good(), "Good object"), (3, r"3 \(int\)")):
+        with pytest.raises(SettingError, match=f"the id or the EnvSpec .*, got .*{shown}"):
+            check_env(thing)
+    with pytest.raises(UnknownIdError, match="is an agent, not an environment: `rlsuite check ag"):
+        check_env("rlsuite/QLearning-v0")
     with pytest.raises(gym.error.DependencyNotInstalled, match="install nothing-v9"):
         check_env(spec_of(NeedsALibrary))
 

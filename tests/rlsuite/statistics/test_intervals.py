@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from registry.errors import SettingError
 from registry.seeding import Stream, generator
-from rlsuite import statistics
 from rlsuite.statistics import bootstrap_interval, iqm, mean, student_t_interval
+from rlsuite.statistics import intervals as statistics
 
 NAN = float("nan")
 

@@ -46,8 +46,7 @@ __all__ = [
 METHOD_NAMES: Mapping[str, str] = {
     "student-t": "Student's t over runs",
     "bootstrap-se-t": "bootstrap over runs, its standard error with Student's t (Satterthwaite)",
-    "expanded-t": "bootstrap over runs, percentiles expanded with Student's t",
-    "expanded-z": "bootstrap over runs, percentiles expanded with the normal quantile",
+    "expanded-t": "bootstrap over runs, percentiles expanded with Student's t (Satterthwaite)",
 }
 
 

@@ -154,6 +154,9 @@ def test_no_module_is_longer_than_500_lines():
 def test_no_module_draws_from_a_global_generator(path):
     """`np.random.<function>` and `random.<function>` share one hidden stream: never used."""
     allowed = {"Generator", "SeedSequence", "PCG64", "default_rng", "BitGenerator"}
+    if path.relative_to(ROOT).as_posix() == "rlsuite/statistics/resampling.py":
+        # Reproduces a published algorithm on NumPy's legacy stream, by an instance of its own.
+        allowed.add("RandomState")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):

@@ -1,148 +1,60 @@
-"""Means, interquartile means and intervals over training runs.
-
-Scores are an array `x [N, M]`, run n of task m; a vector `x [N]` is one task. **The unit is the
-training run**: the episodes of one trained policy are nested in it and never counted as runs. NaN
-is a missing run, so tasks may have different numbers of runs; a task without any run is an error.
+"""Intervals for one agent: Student's t on one task, the bootstrap over whole runs on several.
 
 | tasks | interval (method) | quantile |
 | --- | --- | --- |
 | 1 | Student's t on the run means (`student-t`) | t, N - 1 |
-| 2 to 4 | t with the bootstrap's standard error (`bootstrap-se-t`) | t, Satterthwaite |
-| 5 to 19 | expanded bootstrap percentiles (`expanded-t`) | t, sum of (N_m - 1) |
-| 20 and more | expanded bootstrap percentiles (`expanded-z`) | normal |
+| 2 to 7 | t with the bootstrap's standard error (`bootstrap-se-t`) | t, ν |
+| 8 and more | expanded bootstrap percentiles (`expanded-t`) | t, ν |
 
-Percentile intervals are too narrow with the 3 to 10 runs that people have; with few tasks even
-expanded ones are, because resamples never leave the range of the runs. Coverage of the IQM's
-interval, nominal 95%, mean of normal and lognormal scores (`pytest -m slow
-tests/rlsuite/test_statistics_coverage.py` measures it again):
+ν are Satterthwaite's degrees of freedom over the tasks: many tasks of like spread bring the
+quantile near the normal one, a single task that has all of the spread leaves N - 1.
 
-| tasks, interval | N = 3 | N = 5 | N = 10 |
-| --- | --- | --- | --- |
-| 2, percentile / expanded-t | 82 / 87 | 90 / 94 | 91 / 94 |
-| 2, **bootstrap-se-t** | 96 | 95 | 93 |
-| 4, percentile / expanded-t | 81 / 89 | 90 / 94 | 92 / 95 |
-| 4, **bootstrap-se-t** | 95 | 96 | 95 |
-| 8, percentile / **expanded-t** | 86 / 93 | 90 / 94 | 92 / 94 |
+How often each holds the truth is measured by `python -m rlsuite.statistics.simulation`; the table
+is in docs/statistics.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from registry.errors import SettingError
-from registry.seeding import Stream, check_seed, generator
+from registry.seeding import check_seed
+from rlsuite.statistics.aggregates import iqm, mean, median
+from rlsuite.statistics.resampling import CHUNK, DrawStream, check_stream, replicates
+from rlsuite.statistics.scores import (
+    Floats,
+    Interval,
+    Statistic,
+    all_equal,
+    check_level,
+    check_resamples,
+    run_counts,
+    t_quantile,
+    table,
+    without_bounds,
+)
 
 __all__ = [
-    "Interval",
+    "Kind",
     "Method",
-    "Statistic",
+    "Resampled",
     "bootstrap_interval",
-    "iqm",
-    "mean",
+    "check_method",
+    "interval_kind",
+    "refuse_iqm_of_one_task",
     "student_t_interval",
+    "variance_shares",
 ]
-
-Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Any]
-"""A statistic of a batch: `x [B, N, M] -> [B]`. Missing runs are NaN, in any place."""
 
 Method = Literal["auto", "percentile", "expanded", "bootstrap-se-t"]
 """How an interval is made from resamples; `auto` picks by the number of tasks, see the module."""
 
-TRIM = 0.25
-_CHUNK = 4_000_000  # numbers held at once while resampling
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """An estimate and how sure we are of it.
-
-    `low` and `high` are None where there is no interval, and `note` then says why. `method` names
-    how the interval was made, `n` is the smallest number of runs of any task, `runs` the number
-    for each task. `resamples` and `seed` are those of the bootstrap (0 and None without one).
-    """
-
-    estimate: float
-    low: float | None
-    high: float | None
-    method: str
-    level: float
-    n: int
-    runs: tuple[int, ...] = ()
-    resamples: int = 0
-    seed: int | None = None
-    note: str = ""
-
-
-def mean(x: ArrayLike) -> Any:
-    """The mean of the M task means: every task counts the same, however many runs it has.
-
-    Args:
-        x: `[N]` or `[N, M]` for one answer, a batch `[B, N, M]` for B. NaN is a missing run.
-
-    Returns:
-        A float, or an array `[B]`.
-
-    Raises:
-        SettingError: no numbers at all, an infinite one, or a task without any run.
-    """
-    values = np.asarray(x, dtype=np.float64)
-    if values.ndim < 3:
-        return float(_mean_batch(_table(values)[None])[0])
-    return _mean_batch(values)
-
-
-def _mean_batch(x: Floats) -> Floats:
-    present = ~np.isnan(x)
-    if present.all():
-        return np.asarray(x.mean(axis=1).mean(axis=1))
-    sums = np.where(present, x, 0.0).sum(axis=1)
-    return np.asarray((sums / present.sum(axis=1)).mean(axis=1))
-
-
-def iqm(x: ArrayLike) -> Any:
-    """The interquartile mean: the mean of the middle half of all scores, runs and tasks pooled.
-
-    `k = int(0.25 n)` of the n scores are cut from each side and the rest is averaged, as
-    `scipy.stats.trim_mean(x, 0.25)` does it, to the last bit (Agarwal et al. 2021, "Deep RL at
-    the Edge of the Statistical Precipice", section 4.3). Every run counts the same. It is the
-    wrong number for a single task, where it hides the runs that failed, and for scores that are
-    0 or 1, which it turns into a clipped line (a success rate of 25% becomes 0, 75% becomes 1).
-
-    Args:
-        x: `[N]` or `[N, M]` for one answer, a batch `[B, N, M]` for B. NaN is a missing run.
-
-    Returns:
-        A float, or an array `[B]`.
-
-    Raises:
-        SettingError: no numbers at all, an infinite one, or a task without any run.
-    """
-    values = np.asarray(x, dtype=np.float64)
-    if values.ndim < 3:
-        return float(_iqm_batch(_table(values)[None])[0])
-    return _iqm_batch(values)
-
-
-def _iqm_batch(x: Floats) -> Floats:
-    flat = x.reshape(len(x), -1)
-    missing = np.isnan(flat)
-    if missing.any():
-        if (missing != missing[0]).any():  # other places in each row: one by one
-            return np.array(
-                [_iqm_batch(row[None, ~gone])[0] for row, gone in zip(flat, missing, strict=True)]
-            )
-        flat = flat[:, ~missing[0]]
-    count = flat.shape[1]
-    cut = int(TRIM * count)
-    # scipy sums in the order that partition leaves, not in sorted order: so do we, to the last bit.
-    ordered = np.partition(flat, (cut, count - cut - 1), axis=1)
-    return np.asarray(ordered[:, cut : count - cut].mean(axis=1))
+_MANY = 8  # tasks; below, resamples say too little of the tails of a statistic
 
 
 def student_t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
@@ -158,19 +70,19 @@ def student_t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
     Raises:
         SettingError: no run, more than one task, an infinite number, or a level outside (0, 1).
     """
-    values = _table(x)
+    values = table(x)
     if values.shape[1] != 1:
         raise SettingError(
             f"Student's t interval is for one task, got scores of {values.shape[1]}; use "
             "bootstrap_interval for an aggregate over tasks."
         )
-    _check_level(level)
+    check_level(level)
     runs = values[~np.isnan(values)]
     count = len(runs)
     estimate = float(runs.mean())
     if count == 1:
-        return _without_bounds(estimate, level, (1,), "student-t")
-    half = _t_quantile(count - 1, level) * float(runs.std(ddof=1) / np.sqrt(count))
+        return without_bounds(estimate, level, (1,), "student-t")
+    half = t_quantile(count - 1, level) * float(runs.std(ddof=1) / np.sqrt(count))
     return Interval(
         estimate=estimate,
         low=estimate - half,
@@ -179,7 +91,7 @@ def student_t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
         level=level,
         n=count,
         runs=(count,),
-        note=_all_equal(values),
+        note=all_equal(values),
     )
 
 
@@ -191,6 +103,7 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 50_000,
     method: Method = "auto",
+    stream: DrawStream = "rlsuite",
 ) -> Interval:
     """An interval for an aggregate over tasks: whole runs are resampled, task by task.
 
@@ -200,18 +113,22 @@ def bootstrap_interval(
         α' = Φ( -q √(Σ_m v_m N_m / (N_m - 1) / Σ_m v_m) ),
 
     which undoes the (N - 1)/N shrinkage of the bootstrap's variance; v_m is task m's share of the
-    variance by the jackknife. q is the normal quantile from 20 tasks on and below that Student's
-    with ν = Σ_m (N_m - 1). `bootstrap-se-t` is estimate ± t_ν se with the bootstrap's standard
-    error widened by the same factor and Satterthwaite's ν = (Σ v_m)² / Σ v_m²/(N_m - 1).
+    variance by the jackknife, and q Student's quantile with Satterthwaite's degrees of freedom
+    ν = (Σ v_m)² / Σ v_m²/(N_m - 1). `bootstrap-se-t` is estimate ± t_ν se, where se is the standard
+    deviation of the replicates, widened by the same root.
 
     Args:
         x: `[N, M]`, run n of task m; NaN is a missing run.
-        statistic: `iqm`, `mean`, or a function of a batch, `[B, N, M] -> [B]`.
+        statistic: `iqm`, `mean`, `median`, `optimality_gap` (or `functools.partial(optimality_gap,
+            gamma=...)`), which are fast, or any function of a batch, `[B, N, M] -> [B]`.
         seed: of the resamples; the same seed gives the same interval.
         level: nominal coverage, in (0, 1).
         resamples: how many, at least 100.
         method: `auto` picks by the number of tasks (see the module); `expanded` and
             `bootstrap-se-t` force one kind, `percentile` is the plain one, which is too narrow.
+        stream: where the draws come from. `rliable`, together with `method="percentile"`, gives the
+            numbers of the published reference (Agarwal et al. 2021; rliable 1.2.0 after
+            `np.random.seed(seed)`) to the last bit.
 
     Returns:
         The interval; without bounds, and with a note, when a task has only one run.
@@ -220,201 +137,169 @@ def bootstrap_interval(
         SettingError: a task without any run, an infinite number, the IQM of one task, or a
             setting outside its range.
     """
-    values = _table(x)
+    values = table(x)
     tasks = values.shape[1]
-    _check(level, resamples, method)
-    if tasks == 1 and statistic is iqm:
-        raise SettingError(
-            "the IQM is for two or more tasks: on one task it hides the runs that failed. "
-            "Use student_t_interval there."
-        )
-    if tasks == 1 and statistic is mean and method == "auto":
-        return student_t_interval(values, level)
-    runs = tuple(int(n) for n in (~np.isnan(values)).sum(axis=0))
-    kind, quantile_of = _kind(method, tasks)
+    check_method(level, resamples, method, stream)
+    refuse_iqm_of_one_task(statistic, tasks)
+    if tasks == 1 and statistic in (mean, median) and method == "auto":
+        return student_t_interval(values, level)  # on one task both are the mean of its runs
+    runs = run_counts(values)
+    kind = interval_kind(method, tasks)
     estimate = float(statistic(values[None])[0])
     if min(runs) == 1:
-        return _without_bounds(estimate, level, runs, kind)
-    replicates = _replicates(values, statistic, seed, resamples)
-    low, high = quantile_of(_Resampled(values, statistic, estimate, replicates, runs), level)
+        return without_bounds(estimate, level, runs, kind.name)
+    drawn = replicates(values, statistic, seed=seed, resamples=resamples, stream=stream)
+    shares = np.ones(tasks) if method == "percentile" else variance_shares(values, statistic)
+    low, high = kind.bounds(Resampled.of(estimate, drawn, runs, shares), level)
     return Interval(
         estimate=estimate,
         low=low,
         high=high,
-        method=kind,
+        method=kind.name,
         level=level,
         n=min(runs),
         runs=runs,
         resamples=resamples,
         seed=check_seed(seed),
-        note=_all_equal(values),
+        note=all_equal(values),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Resampled:
-    """What the kinds of interval are made of."""
+class Resampled:
+    """What the kinds of interval are made of.
 
-    values: Floats  # [N, M]
-    statistic: Statistic
+    Attributes:
+        estimate: the statistic of the data.
+        replicates: the statistic of the resamples, [B].
+        expansion: by how much replicates vary less than the statistic does.
+        error: the standard error of the statistic.
+        freedom: Satterthwaite's degrees of freedom of that error.
+    """
+
     estimate: float
-    replicates: Floats  # [B]
-    runs: tuple[int, ...]
+    replicates: Floats
+    expansion: float
+    error: float
+    freedom: float
 
-    @property
-    def degrees(self) -> NDArray[np.int64]:
-        """N_m - 1 for each task."""
-        return np.asarray(self.runs, dtype=np.int64) - 1
+    @classmethod
+    def of(cls, estimate: float, drawn: Floats, runs: tuple[int, ...], shares: Floats) -> Resampled:
+        """From replicates `[B]`, run counts and shares of the variance `[M]` (over all agents).
+
+        The expansion is √(Σ_m v_m N_m/(N_m - 1) / Σ_m v_m): with equal run counts √(N/(N - 1)).
+        The degrees of freedom are (Σ v_m)² / Σ v_m²/(N_m - 1): a task with all of the variance
+        leaves N - 1 of them, not M (N - 1).
+        """
+        degrees = np.asarray(runs) - 1
+        total = shares.sum()
+        expansion = float(np.sqrt((shares * (degrees + 1) / degrees).sum() / total))
+        freedom = float(total**2 / (shares**2 / degrees).sum())
+        return cls(estimate, drawn, expansion, float(drawn.std()) * expansion, freedom)
 
 
-def _kind(
-    method: Method, tasks: int
-) -> tuple[str, Callable[[_Resampled, float], tuple[float, float]]]:
-    """The name of the interval, and the function that makes it."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way to make an interval, and the p-value of "the truth is 0" that belongs to it.
+
+    The p-value is the smallest 1 - level whose interval leaves 0 out.
+    """
+
+    name: str
+    bounds: Callable[[Resampled, float], tuple[float, float]]
+    p_value: Callable[[Resampled], float]
+
+
+def interval_kind(method: Method, tasks: int) -> Kind:
+    """What `auto` stands for, and the functions that belong to a method."""
     if method == "percentile":
-        return "percentile", _percentile
-    if method == "bootstrap-se-t" or (method == "auto" and tasks < 5):
-        return "bootstrap-se-t", _standard_error_t
-    return ("expanded-z", _expanded_z) if tasks >= 20 else ("expanded-t", _expanded_t)
+        return Kind("percentile", _percentile, _percentile_p)
+    if method == "bootstrap-se-t" or (method == "auto" and tasks < _MANY):
+        return Kind("bootstrap-se-t", _standard_error_t, _standard_error_t_p)
+    return Kind("expanded-t", _expanded_t, _expanded_t_p)
 
 
-def _percentile(r: _Resampled, level: float) -> tuple[float, float]:
-    return _between(r.replicates, (1.0 - level) / 2.0)
-
-
-def _expanded_z(r: _Resampled, level: float) -> tuple[float, float]:
-    return _expanded(r, _normal_quantile(level))
-
-
-def _expanded_t(r: _Resampled, level: float) -> tuple[float, float]:
-    return _expanded(r, _t_quantile(float(r.degrees.sum()), level))
-
-
-def _expanded(r: _Resampled, quantile: float) -> tuple[float, float]:
-    from scipy.special import ndtr
-
-    factor = _expansion(_variance_shares(r), r.degrees)
-    return _between(r.replicates, float(ndtr(-quantile * np.sqrt(factor))))
-
-
-def _standard_error_t(r: _Resampled, level: float) -> tuple[float, float]:
-    shares = _variance_shares(r)
-    total = shares.sum()
-    # Satterthwaite: a task with all of the variance leaves N - 1 degrees of freedom, not M (N - 1).
-    degrees = float(total**2 / (shares**2 / r.degrees).sum())
-    error = float(r.replicates.std()) * np.sqrt(_expansion(shares, r.degrees))
-    half = _t_quantile(degrees, level) * float(error)
-    return r.estimate - half, r.estimate + half
-
-
-def _between(replicates: Floats, tail: float) -> tuple[float, float]:
-    low, high = np.quantile(replicates, [tail, 1.0 - tail])
+def _percentile(r: Resampled, level: float) -> tuple[float, float]:
+    # In hundredths, as the reference does it: the last digits depend on it.
+    tail = (1.0 - level) / 2.0
+    low, high = np.percentile(r.replicates, [100.0 * tail, 100.0 * (1.0 - tail)])
     return float(low), float(high)
 
 
-def _expansion(shares: Floats, degrees: NDArray[np.int64]) -> float:
-    """Σ_m v_m N_m/(N_m - 1) / Σ_m v_m; with equal run counts simply N/(N - 1)."""
-    return float((shares * (degrees + 1) / degrees).sum() / shares.sum())
+def _percentile_p(r: Resampled) -> float:
+    return min(1.0, 2.0 * _tail_beyond_zero(r.replicates))
 
 
-def _variance_shares(r: _Resampled) -> Floats:
+def _expanded_t(r: Resampled, level: float) -> tuple[float, float]:
+    from scipy.special import ndtr
+
+    tail = float(ndtr(-t_quantile(r.freedom, level) * r.expansion))
+    low, high = np.quantile(r.replicates, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def _expanded_t_p(r: Resampled) -> float:
+    from scipy.special import ndtri, stdtr
+
+    tail = min(0.5, _tail_beyond_zero(r.replicates))
+    return float(2.0 * stdtr(r.freedom, ndtri(tail) / r.expansion))
+
+
+def _standard_error_t(r: Resampled, level: float) -> tuple[float, float]:
+    half = t_quantile(r.freedom, level) * r.error
+    return r.estimate - half, r.estimate + half
+
+
+def _standard_error_t_p(r: Resampled) -> float:
+    from scipy.special import stdtr
+
+    if r.error == 0.0:
+        return float(r.estimate == 0.0)
+    return float(2.0 * stdtr(r.freedom, -abs(r.estimate) / r.error))
+
+
+def _tail_beyond_zero(drawn: Floats) -> float:
+    """The share of replicates on the rarer side of 0; those at 0 count on both. Never 0 itself."""
+    rarer = min((drawn <= 0.0).sum(), (drawn >= 0.0).sum())
+    return float((1 + rarer) / (1 + len(drawn)))
+
+
+def variance_shares(values: Floats, statistic: Statistic) -> Floats:
     """v_m: the jackknife's variance of the statistic due to the runs of task m alone, [M]."""
-    rows, columns = np.nonzero(~np.isnan(r.values))
-    without = np.repeat(r.values[None], len(rows), axis=0)
-    without[np.arange(len(rows)), rows, columns] = np.nan
-    left_out = np.asarray(r.statistic(without))
-    shares = np.empty(r.values.shape[1])
-    for task, count in enumerate(r.runs):
+    rows, columns = np.nonzero(~np.isnan(values))
+    left_out = np.empty(len(rows))
+    size = max(1, CHUNK // values.size)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        without = np.repeat(values[None], len(rows[part]), axis=0)
+        without[np.arange(len(without)), rows[part], columns[part]] = np.nan
+        left_out[part] = statistic(without)
+    shares = np.empty(values.shape[1])
+    for task, count in enumerate(run_counts(values)):
         ours = left_out[columns == task]
         shares[task] = (count - 1) / count * np.square(ours - ours.mean()).sum()
     # All runs equal: nothing to share, so all tasks the same.
     return shares if shares.sum() > 0 else np.ones_like(shares)
 
 
-def _replicates(x: Floats, statistic: Statistic, seed: int, resamples: int) -> Floats:
-    rng = generator(seed, Stream.BOOTSTRAP)
-    parts = [np.asarray(statistic(batch)) for batch in _resampled(x, rng, resamples)]
-    return np.concatenate(parts)
-
-
-def _resampled(x: Floats, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
-    """Batches `[b, N, M]`: N_m draws with replacement from the N_m runs of each task."""
-    missing = np.isnan(x)
-    order = np.argsort(missing, axis=0, kind="stable")  # present runs first, in their order
-    packed = np.take_along_axis(x, order, axis=0)
-    counts = (~missing).sum(axis=0)
-    gone = np.arange(len(x))[:, None] >= counts
-    columns = np.arange(x.shape[1])
-    size = max(1, _CHUNK // x.size)
-    for start in range(0, resamples, size):
-        shape = (min(size, resamples - start), *x.shape)
-        batch = packed[(rng.random(shape) * counts).astype(np.intp), columns]
-        batch[:, gone] = np.nan
-        yield batch
-
-
-def _without_bounds(estimate: float, level: float, runs: tuple[int, ...], method: str) -> Interval:
-    single = sum(n == 1 for n in runs)
-    where = "" if len(runs) == 1 else f" of {single} of the {len(runs)} tasks"
-    return Interval(
-        estimate=estimate,
-        low=None,
-        high=None,
-        method=method,
-        level=level,
-        n=min(runs),
-        runs=runs,
-        note=f"no interval: a single run{where} says nothing about how much runs differ",
-    )
-
-
-def _all_equal(values: Floats) -> str:
-    """A note for an interval of width zero, which otherwise looks like certainty."""
-    spread = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-    return "all runs are equal, so the interval has no width" if (spread == 0).all() else ""
-
-
-def _normal_quantile(level: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(0.5 + level / 2.0))
-
-
-def _t_quantile(degrees: float, level: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + level / 2.0))
-
-
-def _table(x: ArrayLike) -> Floats:
-    """Scores as float64 `[N, M]`, checked."""
-    values = np.asarray(x, dtype=np.float64)
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2 or values.size == 0:
+def refuse_iqm_of_one_task(statistic: Statistic, tasks: int) -> None:
+    """The interquartile mean is for aggregates only."""
+    if tasks == 1 and statistic is iqm:
         raise SettingError(
-            "scores are one number for each run [N], or for each run and task [N, M]; "
-            f"got an array of shape {np.shape(x)}."
+            "the IQM is for two or more tasks: on one task it hides the runs that failed. "
+            "Use student_t_interval there."
         )
-    if np.isinf(values).any():
-        raise SettingError("scores must be finite (NaN where a run is missing), got an infinity.")
-    empty = np.flatnonzero(np.isnan(values).all(axis=0))
-    if len(empty):
-        raise SettingError(
-            f"task {int(empty[0])} of {values.shape[1]} has no run at all (only NaN): leave the "
-            "task out, for all agents alike, or give it runs."
-        )
-    return values
 
 
-def _check_level(level: float) -> None:
-    if not 0.0 < level < 1.0:
-        raise SettingError(f"level must be in (0, 1), such as 0.95; got {level!r}.")
-
-
-def _check(level: float, resamples: int, method: str) -> None:
-    _check_level(level)
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
-        raise SettingError(f"resamples must be a whole number of at least 100, got {resamples!r}.")
+def check_method(level: float, resamples: int, method: str, stream: str = "rlsuite") -> None:
+    """Refuses settings of a bootstrap that are out of range."""
+    check_level(level)
+    check_resamples(resamples)
+    check_stream(stream)
     if method not in get_args(Method):
         raise SettingError(f"method must be one of {get_args(Method)}, got {method!r}.")
+    if stream == "rliable" and method != "percentile":
+        raise SettingError(
+            "stream='rliable' reproduces the published percentile interval: it goes with "
+            f"method='percentile', got method={method!r}."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from registry.errors import SettingError
 from registry.seeding import check_seed
-from rlsuite.statistics.aggregates import iqm, mean, median
+from rlsuite.statistics.aggregates import iqm, mean, median, optimality_gap
 from rlsuite.statistics.differences import Arm, Difference, Resamples
 from rlsuite.statistics.improvement import probability_of_improvement
 from rlsuite.statistics.intervals import Method, Resampled, check_method
@@ -111,8 +112,8 @@ def compare_agents(
         level: of the intervals, and 1 - α.
         resamples: how many, at least 100.
         method: as for `bootstrap_interval`.
-        higher_is_better: False for regrets and gaps: then the lowest stands first, and an
-            improvement is a lower score.
+        higher_is_better: False where lower scores are the better ones, such as regrets. That an
+            optimality gap falls as scores rise is known.
 
     Returns:
         The comparison. A pair in which an agent has a single run on some task has no p-value, is
@@ -123,7 +124,8 @@ def compare_agents(
     """
     check_method(level, resamples, method)
     arms = _arms(scores, statistic)
-    sign = 1.0 if higher_is_better else -1.0
+    better = 1.0 if higher_is_better else -1.0
+    sign = better * _direction(statistic)
     ordered = sorted(arms.values(), key=lambda arm: (-sign * arm.estimate, arm.name))
     single = ordered[0].values.shape[1] == 1 and method == "auto" and statistic in (mean, median)
     cache = {
@@ -143,7 +145,7 @@ def compare_agents(
             difference,
             p_values[one, two],
             corrected.get((one, two)),
-            sign,
+            better,
             level,
             seed,
         )
@@ -202,7 +204,7 @@ def _pair(
     difference: Difference,
     p_value: float | None,
     step: _Step | None,
-    sign: float,
+    better: float,
     level: float,
     seed: int,
 ) -> Pair:
@@ -212,7 +214,7 @@ def _pair(
         difference=difference.interval(level),
         corrected=None if step is None else difference.interval(1.0 - step.alpha),
         improvement=probability_of_improvement(
-            sign * one.values, sign * two.values, seed=seed, level=level
+            better * one.values, better * two.values, seed=seed, level=level
         ),
         p_value=p_value,
         p_holm=None if step is None else step.p_holm,
@@ -232,6 +234,12 @@ def _places(
             better[loser] += 1
             worse[winner] += 1
     return {name: (1 + better[name], len(names) - worse[name]) for name in names}
+
+
+def _direction(statistic: Statistic) -> float:
+    """1 if the statistic rises with the scores, -1 for the optimality gap, which falls."""
+    function = statistic.func if isinstance(statistic, functools.partial) else statistic
+    return -1.0 if function is optimality_gap else 1.0
 
 
 def _arms(scores: Mapping[str, ArrayLike], statistic: Statistic) -> dict[str, Arm]:
@@ -260,7 +268,7 @@ def rank_distribution(
         statistic: as for `bootstrap_interval`.
         seed: of the resamples.
         resamples: how many, at least 100.
-        higher_is_better: False for regrets and gaps.
+        higher_is_better: as for `compare_agents`.
 
     Returns:
         The distribution; without probabilities, and with a note, where a task has a single run.
@@ -282,7 +290,8 @@ def rank_distribution(
     widened = np.array(
         [_widened(arm, side) for arm, side in zip(arms, sides, strict=True) if side is not None]
     )
-    probability = _rank_shares(-widened if higher_is_better else widened)
+    sign = _direction(statistic) * (1.0 if higher_is_better else -1.0)
+    probability = _rank_shares(-sign * widened)
     return RankDistribution(
         agents=names,
         probability=probability,

@@ -43,7 +43,7 @@ def probability_of_improvement(
     *,
     seed: int = 0,
     level: float = 0.95,
-    resamples: int = 10_000,
+    resamples: int = 2_000,
     method: ImprovementMethod = "auto",
     stream: DrawStream = "rlsuite",
 ) -> Interval:

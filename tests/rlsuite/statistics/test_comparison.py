@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -213,11 +215,18 @@ def test_a_single_run_has_no_ranks():
     assert "no ranks: a has a task with a single run" in found.note
 
 
-def test_gaps_are_better_when_they_are_smaller():
+def test_a_gap_is_better_when_it_is_smaller_and_a_regret_too():
     data = scores(step=0.3)
-    best_last = compare_agents(data, optimality_gap, resamples=500, higher_is_better=False)
-    assert best_last.agents[0] == "a2"
-    assert best_last.pairs[0].improvement.estimate < 0.5  # of the scores themselves, read downwards
+    for statistic in (optimality_gap, functools.partial(optimality_gap, gamma=0.5)):
+        gaps = compare_agents(data, statistic, resamples=500)
+        assert gaps.agents[0] == "a2"
+        assert gaps.pairs[0].difference.estimate < 0
+        assert gaps.pairs[0].improvement.estimate > 0.5
+        assert rank_distribution(data, statistic, resamples=500).mean_rank[2] < 2
+    regrets = {name: -x for name, x in data.items()}
+    lowest = compare_agents(regrets, mean, resamples=500, higher_is_better=False)
+    assert lowest.agents[0] == "a2"
+    assert lowest.pairs[0].improvement.estimate > 0.5
 
 
 @given(st.integers(0, 100))

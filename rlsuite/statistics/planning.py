@@ -39,12 +39,24 @@ def power(effect: float, runs: int, level: float = 0.95) -> float:
 
 
 def _power(shift: float, degrees: float, level: float) -> float:
-    from scipy.special import nctdtr, ndtr
+    """P(|T| > t) of the noncentral t with noncentrality `shift`.
 
+    Integrated over the estimated deviation s, √(χ²_ν/ν), because scipy's noncentral t gives NaN
+    for some large shifts:
+
+        ∫ [ Φ(δ - t s) + Φ(-δ - t s) ] f(s) ds,   f(s) = 2 (ν/2)^{ν/2} s^{ν-1} e^{-ν s²/2} / Γ(ν/2)
+    """
+    from scipy.special import gammainccinv, gammaincinv, gammaln, ndtr
+
+    half = degrees / 2.0
     quantile = t_quantile(degrees, level)
-    if shift > 30.0:  # out of the reach of the noncentral t; normal, and next to certain
-        return float(ndtr(shift - quantile))
-    return float(1.0 - nctdtr(degrees, shift, quantile) + nctdtr(degrees, shift, -quantile))
+    ends = np.sqrt([gammaincinv(half, 1e-14) / half, gammainccinv(half, 1e-14) / half])
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    s = ends[0] + (ends[1] - ends[0]) * (nodes + 1.0) / 2.0
+    log_density = np.log(2.0) + half * np.log(half) + (degrees - 1.0) * np.log(s)
+    log_density -= half * s**2 + gammaln(half)
+    seen = ndtr(shift - quantile * s) + ndtr(-shift - quantile * s)
+    return float((ends[1] - ends[0]) / 2.0 * (weights * np.exp(log_density) * seen).sum())
 
 
 def runs_needed(effect: float, *, power: float = 0.8, level: float = 0.95) -> int:

@@ -31,7 +31,24 @@ def test_power_agrees_with_simulated_t_tests():
 def test_no_effect_is_seen_as_often_as_false_alarms_happen():
     assert power(0.0, 10) == pytest.approx(0.05)
     assert power(0.0, 10, level=0.9) == pytest.approx(0.1)
-    assert power(40.0, 50) == pytest.approx(1.0)  # beyond the reach of the noncentral t
+
+
+@pytest.mark.parametrize(("effect", "runs"), [(0.1, 2), (0.5, 64), (1.0, 3), (2.5, 5), (0.3, 400)])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
+def test_power_agrees_with_scipys_noncentral_t(effect, runs, level):
+    from scipy.stats import nct, t
+
+    degrees, shift = 2 * (runs - 1), effect * (runs / 2) ** 0.5
+    quantile = t.ppf(0.5 + level / 2, degrees)
+    expected = nct.sf(quantile, degrees, shift) + nct.cdf(-quantile, degrees, shift)
+    assert power(effect, runs, level) == pytest.approx(expected, abs=1e-9)
+
+
+def test_large_effects_are_next_to_certain():
+    """Where scipy's noncentral t gives NaN."""
+    assert power(2.0, 64) == pytest.approx(1.0, abs=1e-12)
+    assert power(40.0, 50) == pytest.approx(1.0, abs=1e-12)
+    assert power(3.0, 100_000) == pytest.approx(1.0, abs=1e-9)
 
 
 @given(st.floats(0.1, 3.0), st.floats(0.1, 0.99))

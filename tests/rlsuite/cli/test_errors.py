@@ -83,7 +83,10 @@ def test_ctrl_c_is_130(cli, failing):
         (["train", "a/B-v0", "c/D-v0", "--steps", "many"], "Invalid value for '--steps'"),
         (["train", "a/B-v0", "c/D-v0", "--stpes", "5"], "No such option: --stpes"),
         (["evaluate", "a/B-v0"], "Missing option"),
-        (["bench", "run", "quick", "--seeds", "0"], "seeds must be a count of at least 1"),
+        (
+            ["bench", "run", "quick", "--seeds", "0"],
+            "--seeds is a whole number of at least 1, got 0",
+        ),
     ],
 )
 def test_wrong_usage_is_code_2_with_a_sentence(cli, words, said):

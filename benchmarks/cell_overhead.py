@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry.catalogue import registry
 from rlsuite.backends.processes import ProcessesBackend
-from rlsuite.running import Rules, Running
+from rlsuite.running.run_loop import Rules, Running
 from rlsuite.store import Store
 from rlsuite.suite import Grid, Suite, choices
 

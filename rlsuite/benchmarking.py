@@ -12,9 +12,16 @@ from registry.catalogue import registry
 from registry.errors import SuiteError
 from registry.specs import TaskSpec
 from rlsuite.backends import Backend, Limits
-from rlsuite.events import CellFinished, CellProgress, CellRetried, CellStarted, Event, Listener
 from rlsuite.records import RunRecord
-from rlsuite.running import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
+from rlsuite.running.events import (
+    CellFinished,
+    CellProgress,
+    CellRetried,
+    CellStarted,
+    Event,
+    Listener,
+)
+from rlsuite.running.run_loop import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
 
@@ -54,7 +61,7 @@ class BenchmarkResult:
             path: The file.
             command: What made these results, for the reader to repeat.
         """
-        from rlsuite.report import write_report
+        from rlsuite.reporting.report import write_report
 
         return write_report(
             self.records,
@@ -65,8 +72,8 @@ class BenchmarkResult:
         )
 
     def __str__(self) -> str:
-        from rlsuite.formatting import failure_lines
-        from rlsuite.leaderboard import leaderboards, to_markdown
+        from rlsuite.reporting.formatting import failure_lines
+        from rlsuite.reporting.leaderboard import leaderboards, to_markdown
 
         count = len(self.records)
         head = f"{self.suite.name}: {count} cells, {len(self.failed)} failed, {self.reused} reused"

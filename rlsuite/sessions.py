@@ -18,7 +18,6 @@ from registry.catalogue import registry
 from registry.errors import CheckpointError, RlsuiteError, SettingError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
-from rlsuite.cells import GLOBAL_STREAMS
 from rlsuite.diagnosis import write_failure
 from rlsuite.evaluation import Evaluation, Evaluator, check_whole
 from rlsuite.isolation import global_streams, one_thread
@@ -30,6 +29,7 @@ from rlsuite.making import (
     make_environment,
     train_env,
 )
+from rlsuite.running.cells import GLOBAL_STREAMS
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
 

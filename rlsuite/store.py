@@ -26,8 +26,8 @@ from types import TracebackType
 
 from registry.errors import StoreError
 from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
-from rlsuite.packing import Blobs, pack, unpack
 from rlsuite.records import SCHEMA_VERSION, RunRecord
+from rlsuite.running.packing import Blobs, pack, unpack
 
 __all__ = ["DEFAULT_PATH", "Attempt", "Lease", "Store"]
 

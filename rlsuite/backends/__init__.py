@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from rlsuite.cells import Progress
 from rlsuite.records import RunKey, RunRecord
+from rlsuite.running.cells import Progress
 from rlsuite.suite import Cell
 
 __all__ = ["NO_LIMITS", "Backend", "Job", "Limits", "Outcome", "OutcomeState"]
@@ -36,7 +36,7 @@ NO_LIMITS = Limits()
 class Job:
     """A cell with its key. `run(progress)` does the work in this process.
 
-    `payload` is the cell as JSON, for backends that send cells elsewhere (see `rlsuite.payloads`);
+    `payload` is the cell as JSON, for backends that send cells elsewhere (see `running.payloads`);
     it is None where the cell can run in this process alone. What the job prints elsewhere goes to
     the file `output`.
     """

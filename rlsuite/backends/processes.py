@@ -22,10 +22,10 @@ from rlsuite.backends import Job, Outcome, OutcomeState
 from rlsuite.backends.children import Child, Events, Starter, memory_of, start_method, starter_of
 from rlsuite.backends.serial import SerialBackend
 from rlsuite.backends.worker import STOPPED
-from rlsuite.cells import Progress
-from rlsuite.packing import from_bytes
-from rlsuite.payloads import modules_of
 from rlsuite.records import RunRecord
+from rlsuite.running.cells import Progress
+from rlsuite.running.packing import from_bytes
+from rlsuite.running.payloads import modules_of
 from rlsuite.suite import Cell
 
 __all__ = ["GRACE_SECONDS", "ProcessesBackend"]
@@ -89,7 +89,7 @@ class ProcessesBackend:
         self._method = method or start_method()
         self._events: Events = queue.SimpleQueue()
         self._starter: Starter | None = None
-        self._modules: dict[str, None] = {"rlsuite.payloads": None}
+        self._modules: dict[str, None] = {"rlsuite.running.payloads": None}
         self._next = 0
         self._tasks: dict[int, _Task] = {}
         self._here = SerialBackend()

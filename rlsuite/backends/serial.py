@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from registry.errors import SettingError
 from rlsuite.backends import Job, Outcome
-from rlsuite.cells import Progress
+from rlsuite.running.cells import Progress
 
 __all__ = ["SerialBackend"]
 

@@ -4,7 +4,7 @@ Frames go up to the supervisor: one letter, eight bytes of length, the content.
 
     P   progress: JSON [steps, budget]
     M   the most memory used so far, in bytes, where the supervisor cannot see it by itself
-    R   the record, as `rlsuite.packing.to_bytes` writes it
+    R   the record, as `rlsuite.running.packing.to_bytes` writes it
 
 The supervisor sends one frame down, the payload, and keeps its end of the pipe open: when it is
 closed, nobody wants the result any more, and the worker ends with all of its process group.
@@ -78,8 +78,8 @@ def work(down: int, up: int) -> int:
     if not PROC:
         threading.Thread(target=_report_memory, args=(send,), daemon=True).start()
     try:
-        from rlsuite.packing import to_bytes
-        from rlsuite.payloads import run_payload
+        from rlsuite.running.packing import to_bytes
+        from rlsuite.running.payloads import run_payload
 
         record = run_payload(
             frame[1].decode(),

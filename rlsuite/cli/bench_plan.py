@@ -12,8 +12,8 @@ import typer
 
 from registry.errors import StoreError, SuiteError
 from rlsuite.cli.console import counted, print_table
-from rlsuite.leases import is_alive
-from rlsuite.planning import Chooser, chosen_by, make_plan, with_more_seeds
+from rlsuite.running.leases import is_alive
+from rlsuite.running.planning import Chooser, chosen_by, make_plan, with_more_seeds
 from rlsuite.store import Store
 from rlsuite.suite import Suite, load_suite
 

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from rlsuite.benchmarking import CellFinished, CellProgress, CellRetried, CellStarted
 from rlsuite.cli.console import console, on_terminal
-from rlsuite.formatting import number, seconds_text
 from rlsuite.records import REWARD, RunRecord
+from rlsuite.reporting.formatting import number, seconds_text
 
 __all__ = ["BenchState", "bench_progress", "cell_line"]
 

@@ -17,15 +17,15 @@ from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
 from rlsuite.diagnosis import write_failure
-from rlsuite.events import CellFinished, CellRetried, CellStarted, Event
-from rlsuite.formatting import failure_lines
-from rlsuite.leaderboard import leaderboards
 from rlsuite.records import RunRecord
-from rlsuite.report import write_report
+from rlsuite.reporting.formatting import failure_lines
+from rlsuite.reporting.leaderboard import leaderboards
+from rlsuite.reporting.report import write_report
+from rlsuite.reporting.tables import Table, terminal_tables
+from rlsuite.running.events import CellFinished, CellRetried, CellStarted, Event
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.stored import stored
 from rlsuite.suite import Suite
-from rlsuite.tables import Table, terminal_tables
 
 __all__ = ["How", "report_again", "run_suite"]
 

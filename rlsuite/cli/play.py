@@ -12,7 +12,7 @@ from rlsuite.cli.options import DEVICE, ENV_SET, ENVIRONMENT, SEED, SET
 from rlsuite.cli.values import parse_assignments
 
 if TYPE_CHECKING:
-    from rlsuite.playing import PlayResult
+    from rlsuite.showing.playing import PlayResult
 
 __all__ = ["play"]
 
@@ -81,7 +81,7 @@ def play(
     Example:  `rlsuite play rlsuite/CliffWalk-v0`  or without a screen
     `rlsuite play rlsuite/CliffWalk-v0 --agent rlsuite/Sarsa-v0 --gif cliff.gif`
     """
-    from rlsuite.playing import play as played
+    from rlsuite.showing.playing import play as played
 
     films = tuple(path for path in (gif, mp4) if path is not None)
     result = played(
@@ -105,7 +105,7 @@ def play(
 
 
 def _print(result: PlayResult) -> None:
-    from rlsuite.formatting import number
+    from rlsuite.reporting.formatting import number
 
     optimal = result.optimal_return
     for i, episode in enumerate(result.episodes, start=1):

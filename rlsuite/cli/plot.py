@@ -64,8 +64,8 @@ def plot(
 
     Example:  `rlsuite plot values rlsuite/QLearning-v0 rlsuite/CliffWalk-v0 --out q.png`
     """
-    from rlsuite.state_tables import state_table
-    from rlsuite.table_plots import plot_table, refuse_plot
+    from rlsuite.showing.state_tables import state_table
+    from rlsuite.showing.table_plots import plot_table, refuse_plot
 
     path = Path(f"{kind.value}.png") if out is None else out
     refuse_plot(path)

@@ -42,7 +42,7 @@ def train(
     --set step_size=0.2 --save q.safetensors`
     """
     from rlsuite.cli.progress import training_progress
-    from rlsuite.formatting import number
+    from rlsuite.reporting.formatting import number
     from rlsuite.sessions import train_agent
 
     with training_progress(f"{agent} in {environment}") as on_step:

@@ -14,10 +14,12 @@ import rlsuite
 from registry.errors import StoreError, SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
-from rlsuite import cells, identity, running
+from rlsuite import identity
 from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
-from rlsuite.leaderboard import leaderboards
 from rlsuite.records import canonical_json
+from rlsuite.reporting.leaderboard import leaderboards
+from rlsuite.running import cells
+from rlsuite.running import run_loop as running
 from rlsuite.suite import Grid, Suite, choices
 
 GRID, BANDIT = "rlsuite/GridWorld-v0", "rlsuite/BernoulliBandit-v0"

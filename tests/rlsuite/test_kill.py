@@ -30,7 +30,7 @@ def say(phase):
 
 say("import")
 import rlsuite
-from rlsuite import running
+from rlsuite.running import run_loop as running
 from rlsuite.store import Store
 from rlsuite.suite import Grid, Suite, choices
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import StoreError
-from rlsuite import database, packing, store
+from rlsuite import database, store
 from rlsuite.records import (
     SCHEMA_VERSION,
     CurvePoint,
@@ -28,6 +28,7 @@ from rlsuite.records import (
     TrainingCurve,
 )
 from rlsuite.results import COLUMNS, results_table
+from rlsuite.running import packing
 from rlsuite.store import Store
 
 NAN = float("nan")

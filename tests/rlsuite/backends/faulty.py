@@ -8,7 +8,7 @@ import numpy as np
 
 from rlsuite.backends import Outcome
 from rlsuite.backends.serial import SerialBackend
-from rlsuite.packing import from_bytes, to_bytes
+from rlsuite.running.packing import from_bytes, to_bytes
 
 
 class FaultyBackend(SerialBackend):

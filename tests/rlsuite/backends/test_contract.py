@@ -15,9 +15,9 @@ import rlsuite
 from rlsuite.backends import Job
 from rlsuite.backends.processes import ProcessesBackend
 from rlsuite.backends.serial import SerialBackend
-from rlsuite.cells import run_cell
 from rlsuite.identity import fingerprint, key_of, resolved_settings
-from rlsuite.payloads import payload_of
+from rlsuite.running.cells import run_cell
+from rlsuite.running.payloads import payload_of
 from rlsuite.suite import Grid, Suite, choices
 
 from .faulty import FaultyBackend

@@ -15,7 +15,7 @@ import rlsuite
 from registry.catalogue import registry
 from registry.errors import SettingError, StoreError
 from rlsuite.backends.processes import ProcessesBackend
-from rlsuite.events import CellRetried
+from rlsuite.running.events import CellRetried
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice
 

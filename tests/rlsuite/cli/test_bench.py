@@ -65,7 +65,7 @@ def test_bench_suite_is_short_for_bench_run_suite_and_goes_on_where_it_was(cli, 
 
 def test_the_report_can_be_written_again_from_the_store_without_running(cli, tiny, monkeypatch):
     cli("bench", tiny, "--seeds", "1", "--report", "first.html")
-    monkeypatch.setattr("rlsuite.running.run_cell", None)
+    monkeypatch.setattr("rlsuite.running.run_loop.run_cell", None)
     whole = cli("bench", "report", "results/rlsuite.sqlite", "--report", "store.html")
     assert whole.code == 0
     assert "All results in rlsuite.sqlite" in Path("store.html").read_text(encoding="utf-8")

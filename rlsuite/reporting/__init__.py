@@ -1,0 +1,1 @@
+"""From run records to tables, plots and the page."""

@@ -1,0 +1,155 @@
+"""Records to what is drawn: means over runs with 95% bands, and every run as a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsuite.records import CurvePoint, RunRecord
+from rlsuite.reporting.plots import MAX_POINTS, Dots, Series, thin
+from rlsuite.statistics import student_t_interval
+
+__all__ = ["band", "learning_series", "regret_series", "run_dots"]
+
+Floats = NDArray[np.float64]
+Styles = Mapping[str, int]
+
+
+def learning_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
+    """Mean return at each evaluation point of one task, a series for each agent.
+
+    Args:
+        records: of one task; failed ones have no curve and are left out.
+        styles: the style number of each agent.
+    """
+    return _evaluation_series(records, styles, "mean_return")
+
+
+def regret_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
+    """Regret of one task: summed while learning (bandits), else of the policy at each point."""
+    if any(record.metric == "learning_regret" for record in records):
+        return _training_series(records, styles)
+    return _evaluation_series(records, styles, "regret")
+
+
+def run_dots(
+    records: Sequence[RunRecord], agents: Sequence[str], styles: Styles, quantity: str
+) -> list[Dots]:
+    """Every finished run of one task, a line for each agent in the given order.
+
+    `quantity` is the field of the record: `mean_return`, `score` or `regret`.
+    """
+    lines = []
+    for agent in agents:
+        mine = [record for record in records if record.agent == agent]
+        known = [
+            (f"seed {r.seed}", float(value))
+            for r in mine
+            if r.state == "ok" and (value := getattr(r, quantity)) is not None
+        ]
+        failed = sum(r.state != "ok" for r in mine)
+        interval = student_t_interval([value for _, value in known]) if known else None
+        note = f"{failed} of {len(mine)} failed" if failed and not known else ""
+        lines.append(
+            Dots(label=agent, style=styles[agent], points=tuple(known), mean=interval, note=note)
+        )
+    return lines
+
+
+def band(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean and Student's t band over runs at each point.
+
+    Args:
+        values: `[N, P]`, NaN where a run has no value.
+
+    Returns:
+        Mean, low and high, each `[P]`; low and high are NaN where fewer than two runs have a value,
+        the mean where none has.
+    """
+    mean, low, high = (np.full(values.shape[1], np.nan) for _ in range(3))
+    for point in range(values.shape[1]):
+        column = values[:, point]
+        if np.isnan(column).all():
+            continue
+        interval = student_t_interval(column)
+        mean[point] = interval.estimate
+        if interval.low is not None and interval.high is not None:
+            low[point], high[point] = interval.low, interval.high
+    return mean, low, high
+
+
+def _evaluation_series(
+    records: Sequence[RunRecord], styles: Styles, name: Literal["mean_return", "regret"]
+) -> list[Series]:
+    series = []
+    for agent, mine in _by_agent(records).items():
+        curves = [_known(record.curve, name) for record in mine]
+        curves = [curve for curve in curves if curve]
+        if curves:
+            steps, values = _aligned(curves)
+            series.append(_series(agent, styles[agent], steps, values))
+    return series
+
+
+def _by_agent(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.state == "ok":
+            found.setdefault(record.agent, []).append(record)
+    return found
+
+
+def _known(curve: tuple[CurvePoint, ...], name: str) -> list[tuple[int, float]]:
+    points = [(point.step, getattr(point, name)) for point in curve]
+    return [(step, float(value)) for step, value in points if value is not None]
+
+
+def _aligned(curves: list[list[tuple[int, float]]]) -> tuple[Floats, Floats]:
+    """Steps [P] and values [N, P] of several runs.
+
+    Runs evaluated at the same steps line up by step. Where the steps differ a little, as those of
+    agents that collect whole rollouts do, but not their number, they line up by index.
+    """
+    if len({len(curve) for curve in curves}) == 1:
+        steps = np.array([[step for step, _ in curve] for curve in curves], dtype=np.float64)
+        return np.median(steps, axis=0), np.array([[v for _, v in curve] for curve in curves])
+    grid = sorted({step for curve in curves for step, _ in curve})
+    values = np.full((len(curves), len(grid)), np.nan)
+    place = {step: index for index, step in enumerate(grid)}
+    for row, curve in enumerate(curves):
+        for step, value in curve:
+            values[row, place[step]] = value
+    return np.array(grid, dtype=np.float64), values
+
+
+def _training_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
+    """Cumulative regret on a grid of at most 200 steps that all runs of an agent share."""
+    series = []
+    for agent, mine in _by_agent(records).items():
+        curves = [curve for record in mine if (curve := _cumulative(record)) is not None]
+        if not curves:
+            continue
+        grid = np.unique(np.concatenate([steps for steps, _ in curves]))
+        grid = grid[thin(len(grid), MAX_POINTS)]
+        rows = [np.interp(grid, steps, regret, right=np.nan) for steps, regret in curves]
+        series.append(_series(agent, styles[agent], grid, np.array(rows)))
+    return series
+
+
+def _cumulative(record: RunRecord) -> tuple[Floats, Floats] | None:
+    """Steps and regret of one run, from nothing at step 0; None where no regret was told."""
+    if record.training is None:
+        return None
+    known = np.isfinite(record.training.regret)
+    if not known.any():
+        return None
+    steps = np.concatenate([[0.0], record.training.step[known]])
+    return steps, np.concatenate([[0.0], record.training.regret[known]])
+
+
+def _series(label: str, style: int, x: Floats, values: Floats) -> Series:
+    mean, low, high = band(values)
+    return Series(label=label, style=style, x=x, y=mean, low=low, high=high)

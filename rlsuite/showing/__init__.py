@@ -1,0 +1,1 @@
+"""One agent in one environment, looked at: play, film, value tables."""

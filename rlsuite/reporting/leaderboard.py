@@ -42,6 +42,7 @@ __all__ = [
     "TaskCell",
     "distinct_records",
     "leaderboards",
+    "plan_comparison",
     "summary_table",
     "task_cell",
     "task_table",
@@ -169,7 +170,7 @@ def _board(
         by_cell.setdefault((record.agent, record.task), []).append(record)
     agents = sorted({record.agent for record in records})
     cells = {key: task_cell(tuple(found)) for key, found in by_cell.items()}
-    plan = _plan(tasks, agents, by_cell)
+    plan = plan_comparison(tasks, agents, by_cell)
     rows = [_row(agent, tasks, by_cell, cells, plan, seed) for agent in agents]
     if plan.name == "average rank":
         rows = _with_average_ranks(rows, plan)
@@ -222,12 +223,12 @@ def _interval(values: list[float | None]) -> Interval | None:
     return student_t_interval(known) if known else None
 
 
-def _plan(
+def plan_comparison(
     tasks: tuple[str, ...],
     agents: list[str],
     by_cell: Mapping[tuple[str, str], list[RunRecord]],
 ) -> Comparison:
-    """Which figure ranks the agents, and over which tasks."""
+    """Which figure ranks the agents, and over which tasks; `by_cell` is by agent and task."""
     common = tuple(t for t in tasks if all((agent, t) in by_cell for agent in agents))
     ok = {t: [r for a in agents for r in by_cell.get((a, t), ()) if r.state == "ok"] for t in tasks}
     scored = tuple(t for t in common if any(r.score is not None for r in ok[t]))

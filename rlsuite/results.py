@@ -11,7 +11,7 @@ from typing import Any
 
 from rlsuite.records import RunRecord, canonical_json
 
-__all__ = ["COLUMNS", "results_table"]
+__all__ = ["COLUMNS", "result_hash", "results_table"]
 
 COLUMNS = (
     "task",
@@ -52,6 +52,11 @@ def results_table(records: Iterable[RunRecord]) -> str:
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     return out.getvalue()
+
+
+def result_hash(record: RunRecord) -> str:
+    """Equal for two results that agree to the last bit in every column from `state` on."""
+    return hashlib.sha256(repr(_row(record)[COLUMNS.index("state") :]).encode()).hexdigest()
 
 
 def _row(record: RunRecord) -> list[Any]:

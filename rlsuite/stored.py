@@ -12,7 +12,7 @@ from rlsuite.records import RunRecord
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import load_suite
 
-__all__ = ["Stored", "stored"]
+__all__ = ["Stored", "is_store", "stored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
         UnknownIdError: neither a file nor a suite.
         SuiteError: the suite cannot be used.
     """
-    if _is_store(source):
+    if is_store(source):
         return _everything(Path(source))
     suite = load_suite(source)
     path = DEFAULT_PATH if store is None else Path(store)
@@ -61,7 +61,8 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
     )
 
 
-def _is_store(source: str) -> bool:
+def is_store(source: str) -> bool:
+    """Whether this names a store and not a suite: by its ending, or as a file that is there."""
     path = Path(source)
     return path.suffix in (".sqlite", ".db") or (path.is_file() and path.suffix != ".toml")
 

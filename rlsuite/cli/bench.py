@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-__all__ = ["app"]
+__all__ = ["FailOn", "app"]
+
+
+class FailOn(StrEnum):
+    """What makes the exit code of `compare` 1."""
+
+    nothing = "nothing"
+    worse = "worse"
+    different = "different"
 
 
 class _SuiteFirst(TyperGroup):
@@ -162,3 +171,39 @@ def report(
     from rlsuite.cli.benching import report_again
 
     report_again(source, store=store, report=report)
+
+
+@app.command("compare")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Before: a store, an agent or a suite.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="After, or the other agent.")],
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            help="Where agents and suites are looked up; default: results/rlsuite.sqlite.",
+        ),
+    ] = None,
+    fail_on: Annotated[
+        FailOn,
+        typer.Option(
+            "--fail-on",
+            help="What makes the exit code 1. worse: a figure is clearly worse in B; different: a "
+            "cell is not identical to the last bit on both sides.",
+        ),
+    ] = FailOn.nothing,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Compare two stores, before and after a change, or two agents or suites of one store.
+
+    Every difference is B minus A, with an interval of the difference itself; verdicts are corrected
+    for the number of rows. Two stores are compared cell by cell: which are identical, which only
+    one has, which settings, versions and machines differ. The exit code is 0, or 1 as --fail-on
+    says, or 2 if there is nothing to compare.
+
+    Example:  `rlsuite bench compare before.sqlite after.sqlite`   or   `rlsuite bench compare sarsa
+    q --store results/rlsuite.sqlite`
+    """
+    from rlsuite.cli.bench_compare import show_comparison
+
+    raise typer.Exit(show_comparison(a, b, store=store, fail_on=fail_on, as_json=as_json))

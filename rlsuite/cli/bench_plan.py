@@ -15,6 +15,7 @@ from rlsuite.cli.console import counted, print_table
 from rlsuite.running.leases import is_alive
 from rlsuite.running.planning import Chooser, chosen_by, make_plan, with_more_seeds
 from rlsuite.store import Store
+from rlsuite.stored import is_store
 from rlsuite.suite import Suite, load_suite
 
 __all__ = ["Selection", "show_plan", "show_status"]
@@ -73,9 +74,8 @@ def show_plan(name: str, *, store: Path | None, selection: Selection, as_json: b
 
 def show_status(source: str, *, store: Path | None, as_json: bool) -> None:
     """Prints how many cells are in which state: of a store, or of a suite in a store."""
-    path = Path(source)
-    if path.suffix in (".sqlite", ".db") or (path.is_file() and path.suffix != ".toml"):
-        _store_status(path, as_json)
+    if is_store(source):
+        _store_status(Path(source), as_json)
         return
     plan = make_plan(load_suite(source), store)
     found = [(task, agent, states) for task, agent, states, _, _ in plan.rows()]

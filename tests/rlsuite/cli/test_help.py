@@ -25,6 +25,7 @@ COMMANDS = [
     "bench run",
     "bench status",
     "bench report",
+    "bench compare",
     "check",
     "check env",
     "check agent",

@@ -14,12 +14,14 @@ from registry.specs import TaskSpec
 from rlsuite.backends import Backend, Limits
 from rlsuite.records import RunRecord
 from rlsuite.running.events import (
+    CellElsewhere,
     CellFinished,
     CellProgress,
     CellRetried,
     CellStarted,
     Event,
     Listener,
+    SuiteStarted,
 )
 from rlsuite.running.run_loop import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
@@ -27,10 +29,12 @@ from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
 
 __all__ = [
     "BenchmarkResult",
+    "CellElsewhere",
     "CellFinished",
     "CellProgress",
     "CellRetried",
     "CellStarted",
+    "SuiteStarted",
     "benchmark",
 ]
 
@@ -129,8 +133,8 @@ def benchmark(
             `split_learn`.
         choose: Called as `choose(cell, state)` with the state that the store knows, or None; cells
             for which it is False are not run.
-        progress: Called with `CellStarted`, `CellProgress`, `CellRetried` and `CellFinished` as
-            they happen.
+        progress: Called with `SuiteStarted`, then `CellStarted`, `CellProgress`, `CellRetried`,
+            `CellElsewhere` and `CellFinished` as they happen.
 
     Returns:
         The records of all cells, failed ones too, except those that were not chosen and are not

@@ -37,6 +37,7 @@ __all__ = [
     "TrainingResult",
     "evaluate_agent",
     "evaluation_json",
+    "json_plain",
     "load_policy",
     "make_learner",
     "refuse_unwritable",
@@ -255,14 +256,15 @@ def refuse_unwritable(path: Path) -> None:
 
 def evaluation_json(evaluation: Evaluation) -> str:
     """The evaluation as one JSON object; numbers that JSON cannot hold become null."""
-    return json.dumps(_plain(dataclasses.asdict(evaluation)), indent=2, allow_nan=False)
+    return json.dumps(json_plain(dataclasses.asdict(evaluation)), indent=2, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def json_plain(value: Any) -> Any:
+    """What JSON can hold: NaN and infinity become None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): json_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [json_plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return json_plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,126 +2,42 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from statistics import fmean
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.control import Control
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
-from rlsuite.benchmarking import CellFinished, CellProgress, CellRetried, CellStarted
-from rlsuite.cli.console import console, on_terminal
+from rlsuite.cli.bench_state import BenchState, Best
+from rlsuite.cli.console import console, counted, on_terminal
 from rlsuite.records import REWARD, RunRecord
-from rlsuite.reporting.formatting import number, seconds_text
+from rlsuite.reporting.formatting import last_line, number, seconds_text, short_task_names
+from rlsuite.running.events import CellFinished, CellRetried, Event, SuiteStarted
 
-__all__ = ["BenchState", "bench_progress", "cell_line"]
+__all__ = ["bench_progress", "cell_line"]
 
-Event = CellStarted | CellProgress | CellRetried | CellFinished
 REFRESHES_PER_SECOND = 4.0
+MOST_BEST = 6
+"""Lines of the best agents so far; with more of them the display would be all of the screen."""
 
 
-Kind = tuple[str, str]
-"""Task and agent: cells of one kind differ in their seed, and take about the same time."""
-
-
-@dataclass
-class BenchState:
-    """All that the display of a benchmark knows, gathered from the events."""
-
-    planned: Counter[Kind] = field(default_factory=Counter)
-    clock: Callable[[], float] = time.monotonic
-    total: int = 0
-    done: int = 0
-    failed: int = 0
-    reused: int = 0
-    running: str = ""
-    steps: int = 0
-    budget: int = 0
-    started: float = 0.0
-    seconds: dict[Kind, list[float]] = field(default_factory=dict)
-    returns: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-
-    def __call__(self, event: Event) -> None:
-        """Takes one event in."""
-        self.total = event.total
-        if isinstance(event, CellStarted):
-            self.running = f"{event.agent} on {event.task}, seed {event.seed}"
-            self.steps, self.budget, self.started = 0, 0, self.clock()
-        elif isinstance(event, CellProgress):
-            self.steps, self.budget = event.steps, event.budget
-        elif isinstance(event, CellFinished):
-            self._finish(event.record, event.reused)
-
-    def _finish(self, record: RunRecord, reused: bool) -> None:
-        kind = (record.task, record.agent)
-        self.done += 1
-        self.planned[kind] -= 1
-        self.running, self.steps, self.budget = "", 0, 0
-        if reused:
-            self.reused += 1
-        else:
-            self.seconds.setdefault(kind, []).append(self.clock() - self.started)
-        if record.state != "ok":
-            self.failed += 1
-        elif record.mean_return is not None:
-            by_agent = self.returns.setdefault(record.task, {})
-            by_agent.setdefault(record.agent, []).append(record.mean_return)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate from the cells that were run so far; None before the first one."""
-        if not self.seconds:
-            return None
-        remaining = {kind: count for kind, count in self.planned.items() if count > 0}
-        return sum(count * self._expected(kind) for kind, count in remaining.items())
-
-    def _expected(self, kind: Kind) -> float:
-        """The mean time of cells of this kind, else of this agent, else of all."""
-        same_agent = [
-            s for (_, agent), found in self.seconds.items() if agent == kind[1] for s in found
-        ]
-        every = [s for found in self.seconds.values() for s in found]
-        return fmean(self.seconds.get(kind) or same_agent or every)
-
-    def best(self) -> list[tuple[str, str, float]]:
-        """The best agent of each task so far, by the mean return over its finished seeds."""
-        found = []
-        for task, by_agent in self.returns.items():
-            agent = max(by_agent, key=lambda name: fmean(by_agent[name]))
-            found.append((task, agent, fmean(by_agent[agent])))
-        return found
-
-    def headline(self) -> str:
-        """Counts in words: failed, reused, and the estimate of the time left."""
-        parts = [f"{self.failed} failed"]
-        if self.reused:
-            parts.append(f"{self.reused} reused")
-        if self.seconds_left is not None and self.done < self.total:
-            parts.append(f"about {seconds_text(self.seconds_left)} left")
-        return ", ".join(parts)
-
-
-def cell_line(event: CellFinished) -> str:
-    """One finished cell on one line."""
-    record = event.record
+def cell_line(record: RunRecord, place: str, *, reused: bool = False) -> str:
+    """One finished cell on one line, after its `place` among all."""
     where = f"{record.task}  {record.agent}  seed {record.seed}"
-    width = len(str(event.total))
-    return f"[{event.index + 1:>{width}}/{event.total}] {where}  {_outcome(record, event.reused)}"
+    return f"[{place}] {where}  {_outcome(record, reused)}"
 
 
 def _outcome(record: RunRecord, reused: bool) -> str:
     if record.state != "ok":
-        lines = record.error.strip().splitlines() or ["no message"]
-        return (
-            f"{record.state.upper()}{' (reused)' if reused else ''}: {' '.join(lines[-1].split())}"
-        )
+        again = " (reused)" if reused else ""
+        return f"{record.state.upper()}{again}: {last_line(record.error)}"
     words = []
     if record.mean_return is not None:
         words.append(f"return {number(record.mean_return)}")
@@ -136,66 +52,135 @@ def _outcome(record: RunRecord, reused: bool) -> str:
 
 
 class _Lines:
-    """One line per finished cell; no control characters."""
+    """One line per finished cell, numbered as they end; no control characters."""
+
+    def __init__(self) -> None:
+        self.state = BenchState()
+        self._shown: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, CellFinished):
-            typer.echo(cell_line(event))
+        state = self.state
+        retried = state.running.get(event.index) if isinstance(event, CellRetried) else None
+        state(event)
+        if isinstance(event, SuiteStarted):
+            said = f"{counted(event.total, 'cell')}: {len(event.to_run):,} to run"
+            typer.echo(said + (f", {event.reused:,} stored" if event.reused else ""))
+        elif isinstance(event, CellRetried) and retried is not None:
+            where = f"{retried.task}  {retried.agent}  seed {retried.seed}"
+            typer.echo(f"{where}  {event.state.upper()}, tried again: {last_line(event.detail)}")
+        elif isinstance(event, CellFinished) and event.record.key.digest not in self._shown:
+            self._shown.add(event.record.key.digest)
+            place = f"{state.done:>{len(str(state.total))}}/{state.total}"
+            typer.echo(cell_line(event.record, place, reused=event.reused))
 
 
 class _Display:
-    """Two bars (the suite, the running cell) over a table of the best agents so far."""
+    """A bar, the counts, the running cells and the best so far; at most the height of the screen.
 
-    def __init__(self, planned: Iterable[Kind]) -> None:
-        self.state = BenchState(planned=Counter(planned))
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        self.cells = self.bars.add_task("Suite", total=None, unit="cells", note="")
-        self.steps = self.bars.add_task("Cell", total=None, unit="steps", note="")
+    Drawn by a thread of rich while events come in from another one.
+    """
+
+    def __init__(self) -> None:
+        self.state = BenchState()
+        self.names: dict[str, str] = {}
+        self.began = self.state.clock()
+        self._lock = threading.Lock()
+        self._drawn: tuple[int, list[int]] = (0, [])  # width of the screen, lengths of the lines
 
     def __call__(self, event: Event) -> None:
-        """Takes one event in and moves the bars."""
-        state = self.state
-        state(event)
-        if isinstance(event, CellStarted):
-            self.bars.reset(self.steps, total=None)
-        self.bars.update(self.cells, completed=state.done, total=state.total, note=state.headline())
-        self.bars.update(
-            self.steps, completed=state.steps, total=state.budget or None, note=state.running
-        )
+        """Takes one event in."""
+        with self._lock:
+            self.state(event)
+            if isinstance(event, SuiteStarted):
+                self.names = short_task_names(tuple({c.task.id: None for c in event.to_run}))
 
-    def render(self) -> RenderableType:
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> RenderResult:
         """What the terminal shows now."""
-        best = self.state.best()
+        with self._lock:
+            parts: list[RenderableType] = [
+                self._bar(),
+                Text(self.state.headline(), overflow="fold"),
+            ]
+            best = self.state.best()
+            free = options.size.height - 7 - min(len(best), MOST_BEST)
+            parts += self._running(max(free, 1))
+            parts += self._best(best)
+        lines: list[list[Segment]] = []
+        for part in parts:
+            lines += screen.render_lines(part, options.update(height=None), pad=False)
+        self._drawn = (options.max_width, [Segment.get_line_length(line) for line in lines])
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+    def _bar(self) -> Table:
+        state = self.state
+        line = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=max(state.total, 1), completed=state.done, width=24)
+        cells = f"{state.done:,}/{state.total:,} cells"
+        line.add_row(bar, Text(cells), Text(_clock(state.clock() - self.began), style="cyan"))
+        return line
+
+    def _running(self, most: int) -> list[RenderableType]:
+        cells = list(self.state.running.values())
+        if not cells:
+            return []
+        now = self.state.clock()
+        table = Table.grid(padding=(0, 1))
+        for column in range(5):
+            justify: JustifyMethod = "left" if column < 3 else "right"
+            table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+        for cell in cells[:most]:
+            again = f", try {cell.attempt}" if cell.attempt > 1 else ""
+            table.add_row(
+                Text(f"  {cell.agent}"),
+                Text(self.names.get(cell.task, cell.task)),
+                Text(f"seed {cell.seed}{again}"),
+                Text(f"{cell.steps:,}/{cell.budget:,} steps"),
+                Text(_clock(now - cell.started), style="cyan"),
+            )
+        more = len(cells) - most
+        rest = [Text(f"  and {more:,} more")] if more > 0 else []
+        return [Text("Running", style="bold"), table, *rest]
+
+    def _best(self, best: list[Best]) -> list[RenderableType]:
         if not best:
-            return self.bars
-        table = Table(title="Best so far", title_justify="left", box=None)
-        for column in ("task", "agent", "mean return"):
-            table.add_column(column, justify="right" if column == "mean return" else "left")
-        for task, agent, value in best:
-            table.add_row(Text(task), Text(agent), number(value))
-        return Group(self.bars, table)
+            return []
+        table = Table.grid(padding=(0, 1))
+        for _ in range(3):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        for found in best[:MOST_BEST]:
+            where = self.names.get(found.where, found.where)
+            table.add_row(Text(f"  {where}"), Text(found.agent), Text(found.figure))
+        return [Text("Best so far", style="bold"), table]
+
+    def rows_wrapped(self, width: int) -> int:
+        """By how many rows the lines that stand on a screen have grown now that it is narrower."""
+        before, lengths = self._drawn
+        if width >= before:
+            return 0
+        return sum(max(-(-length // width), 1) - 1 for length in lengths)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 @contextmanager
-def bench_progress(planned: Iterable[Kind]) -> Iterator[Callable[[Event], None]]:
-    """What `benchmark(progress=...)` is handed, drawn as the output allows.
-
-    `planned` names task and agent of every cell, for the estimate of the time left.
-    """
+def bench_progress() -> Iterator[Callable[[Event], None]]:
+    """What `benchmark(progress=...)` is handed, drawn as the output allows."""
     if not on_terminal():
         yield _Lines()
         return
-    display = _Display(planned)
-    with Live(
-        get_renderable=display.render,
-        console=console(),
-        refresh_per_second=REFRESHES_PER_SECOND,
-    ):
+    display, screen = _Display(), console()
+
+    def draw() -> _Display:
+        # A terminal that was made narrower has wrapped what stands on it, which rich does not know.
+        rows = display.rows_wrapped(screen.width)
+        up = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * rows
+        screen.control(Control(*up))
+        return display
+
+    with Live(get_renderable=draw, console=screen, refresh_per_second=REFRESHES_PER_SECOND):
         yield display

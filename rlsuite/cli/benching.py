@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from registry.errors import StoreError
 from rlsuite.benchmarking import BenchmarkResult, benchmark
+from rlsuite.cli.bench_json import done_line, interrupted_line, json_line
 from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
@@ -22,10 +22,9 @@ from rlsuite.reporting.formatting import failure_lines
 from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.reporting.report import write_report
 from rlsuite.reporting.tables import Table, terminal_tables
-from rlsuite.running.events import CellFinished, CellRetried, CellStarted, Event
+from rlsuite.running.events import Event
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.stored import stored
-from rlsuite.suite import Suite
 
 __all__ = ["How", "report_again", "run_suite"]
 
@@ -62,9 +61,11 @@ def run_suite(
     if not as_json:
         typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
-        with _progress(suite, as_json) as progress:
+        with _progress(as_json) as progress:
             result = benchmark(suite, store=path, progress=progress, choose=choose, **asdict(how))
     except KeyboardInterrupt:
+        if as_json:
+            typer.echo(interrupted_line(suite.name, path))
         typer.echo(
             f"Interrupted. Finished cells are kept in {path}; the same command goes on from there.",
             err=True,
@@ -72,7 +73,7 @@ def run_suite(
         return INTERRUPTED
     if as_json:
         written = _report(result, report, command_line(name, store, selection))
-        typer.echo(json.dumps(_summary(result, written)))
+        typer.echo(done_line(result, written))
     elif not result.records:
         typer.echo("No cell was chosen, and none is stored: there is nothing to show.")
     else:
@@ -89,48 +90,12 @@ def _report(result: BenchmarkResult, report: Path | None, command: str) -> Path 
 
 
 @contextmanager
-def _progress(suite: Suite, as_json: bool) -> Iterator[Callable[[Event], None]]:
+def _progress(as_json: bool) -> Iterator[Callable[[Event], None]]:
     if as_json:
-        yield _json_line
+        yield lambda event: typer.echo(json_line(event))
         return
-    with bench_progress((cell.task.id, cell.label) for cell in suite.cells()) as progress:
+    with bench_progress() as progress:
         yield progress
-
-
-def _json_line(event: Event) -> None:
-    """Starts, retries and ends, one object on a line each."""
-    if isinstance(event, CellFinished):
-        record = event.record
-        line = {
-            "event": "finished",
-            "index": event.index,
-            "total": event.total,
-            "task": record.task,
-            "agent": record.agent,
-            "seed": record.seed,
-            "state": record.state,
-            "reused": event.reused,
-            "mean_return": record.mean_return,
-            "score": record.score,
-            "regret": record.regret,
-        }
-        typer.echo(json.dumps(line))
-    elif isinstance(event, CellStarted | CellRetried):
-        name = "started" if isinstance(event, CellStarted) else "retried"
-        typer.echo(json.dumps({"event": name, **asdict(event)}))
-
-
-def _summary(result: BenchmarkResult, report: Path | None) -> dict[str, object]:
-    return {
-        "event": "done",
-        "suite": result.suite.name,
-        "cells": len(result.records),
-        "failed": len(result.failed),
-        "reused": result.reused,
-        "notes": list(result.notes),
-        "store": str(result.store_path),
-        "report": None if report is None else str(report),
-    }
 
 
 def report_again(source: str, *, store: Path | None, report: Path) -> None:

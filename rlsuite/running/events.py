@@ -6,8 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rlsuite.records import RunRecord
+from rlsuite.suite import Cell
 
-__all__ = ["CellFinished", "CellProgress", "CellRetried", "CellStarted", "Event", "Listener"]
+__all__ = [
+    "CellElsewhere",
+    "CellFinished",
+    "CellProgress",
+    "CellRetried",
+    "CellStarted",
+    "Event",
+    "Listener",
+    "SuiteStarted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteStarted:
+    """The first event: of `total` cells `reused` are stored already, and `to_run` will be run.
+
+    The others were not chosen, and are not stored.
+    """
+
+    total: int
+    reused: int
+    to_run: tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +64,17 @@ class CellRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class CellElsewhere:
+    """Another process is running the cell at this moment; it is waited for."""
+
+    index: int
+    total: int
+    task: str
+    agent: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class CellFinished:
     """A cell ended, well or not; `reused`: it was in the store already."""
 
@@ -51,5 +84,5 @@ class CellFinished:
     reused: bool
 
 
-Event = CellStarted | CellProgress | CellRetried | CellFinished
+Event = SuiteStarted | CellStarted | CellProgress | CellRetried | CellElsewhere | CellFinished
 Listener = Callable[[Event], None]

@@ -18,7 +18,15 @@ from rlsuite.backends import NO_LIMITS, Backend, Job, Limits, Outcome
 from rlsuite.identity import fingerprint, has_source, key_of, resolved_settings
 from rlsuite.records import RunKey, RunRecord, State
 from rlsuite.running.cells import Progress, run_cell
-from rlsuite.running.events import CellFinished, CellProgress, CellRetried, CellStarted, Listener
+from rlsuite.running.events import (
+    CellElsewhere,
+    CellFinished,
+    CellProgress,
+    CellRetried,
+    CellStarted,
+    Listener,
+    SuiteStarted,
+)
 from rlsuite.running.leases import Watch, heartbeat, new_owner
 from rlsuite.running.payloads import Unportable, payload_of
 from rlsuite.running.resuming import CheckpointPlan, remove_cell, sweep
@@ -103,6 +111,7 @@ class Running:
         self._numbers: dict[int, int] = {}  # of the try under way, over all runs
         self._started: dict[int, str] = {}
         self._left_out: set[int] = set()
+        self._elsewhere: set[int] = set()
 
     def reuse(self) -> None:
         """Takes what is stored. A cell that failed is not taken: it is tried again."""
@@ -110,12 +119,18 @@ class Running:
         states = self.store.states()
         sweep(self._checkpoint_folder, {digest for digest, s in states.items() if s == "ok"})
         choose = self.rules.choose
+        stored = []
         for index, (cell, key) in enumerate(zip(self.cells, self.keys, strict=True)):
             state = states.get(key.digest)
             if choose is not None and not choose(cell, state):
                 self._left_out.add(index)
             if state is not None and (state == "ok" or index in self._left_out):
-                self._reuse(index)
+                stored.append(index)
+        others = self._left_out.union(stored)
+        to_run = tuple(cell for index, cell in enumerate(self.cells) if index not in others)
+        self.tell(SuiteStarted(len(self.cells), len(stored), to_run))
+        for index in stored:
+            self._reuse(index)
 
     def finish(self) -> None:
         """Runs the rest, as many at once as the backend takes."""
@@ -198,8 +213,17 @@ class Running:
             index = todo.popleft()
             if not self._claim(index):
                 others.append(index)
+                self._tell_elsewhere(index)
             elif index not in self.records:
                 self._start(index)
+
+    def _tell_elsewhere(self, index: int) -> None:
+        """Once for each cell: whoever is waited for is asked again and again."""
+        if index not in self._elsewhere:
+            self._elsewhere.add(index)
+            cell = self.cells[index]
+            where = (cell.task.id, cell.label, cell.seed)
+            self.tell(CellElsewhere(index, len(self.cells), *where))
 
     def _claim(self, index: int) -> bool:
         """Whether the cell is ours to run, or has been finished by somebody else meanwhile."""

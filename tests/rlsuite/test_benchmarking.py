@@ -15,7 +15,7 @@ from registry.errors import StoreError, SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
 from rlsuite import identity
-from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
+from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted, SuiteStarted
 from rlsuite.records import canonical_json
 from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.running import cells
@@ -330,11 +330,12 @@ def test_global_generators_end_as_they_were_found(run):
 def test_the_same_command_again_runs_nothing(run, monkeypatch):
     first = run(small(seeds=(0, 1)))
     assert [type(e) for e in run.events if not isinstance(e, CellProgress)] == (
-        [CellStarted, CellFinished] * 2
+        [SuiteStarted, *[CellStarted, CellFinished] * 2]
     )
     monkeypatch.setattr(running, "run_cell", lambda *a, **k: pytest.fail("ran again"))
     again = run(small(seeds=(0, 1)))
-    assert [e.reused for e in run.events] == [True, True]
+    assert run.events[0] == SuiteStarted(total=2, reused=2, to_run=())
+    assert [e.reused for e in run.events[1:]] == [True, True]
     assert (first.reused, again.reused) == (0, 2)
     assert table(first) == table(again)
 

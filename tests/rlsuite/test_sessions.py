@@ -116,7 +116,7 @@ def test_an_evaluation_as_json_holds_no_nan():
     parsed = json.loads(evaluation_json(found))
     assert parsed["episodes"][1]["index"] == 1
     assert parsed["score"] is None
-    from rlsuite.sessions import _plain
+    from rlsuite.sessions import json_plain
 
     odd = {"a": (np.float64("nan"), float("inf"), np.int64(3)), "b": np.array([1.5])}
-    assert _plain(odd) == {"a": [None, None, 3], "b": [1.5]}
+    assert json_plain(odd) == {"a": [None, None, 3], "b": [1.5]}

@@ -10,10 +10,6 @@ from pathlib import Path
 import pytest
 
 from registry.errors import StoreError
-from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted
-from rlsuite.cli import bench_progress as progress_module
-from rlsuite.cli.bench_progress import BenchState, cell_line
-from rlsuite.records import RunKey, RunRecord
 from rlsuite.store import Store
 
 TINY = """
@@ -42,8 +38,9 @@ def test_a_run_prints_a_line_per_cell_leaderboards_and_where_things_are(cli, tin
     assert shown.code == 0, shown.err
     lines = shown.out.splitlines()
     assert lines[0] == "Suite tiny: results are kept in results/rlsuite.sqlite"
-    assert lines[1].startswith("[1/4] rlsuite/GridWorld-v0  q  seed 0  return ")
-    assert lines[4].startswith("[4/4] rlsuite/GridWorld-v0  sarsa  seed 1  return ")
+    assert lines[1] == "4 cells: 4 to run"
+    assert lines[2].startswith("[1/4] rlsuite/GridWorld-v0  q  seed 0  return ")
+    assert lines[5].startswith("[4/4] rlsuite/GridWorld-v0  sarsa  seed 1  return ")
     assert "tabular: rlsuite/GridWorld-v0" in shown.out
     assert "Store:  results/rlsuite.sqlite (4 cells)" in shown.out
     assert lines[-1] == "Report: report.html"
@@ -59,7 +56,8 @@ def test_bench_suite_is_short_for_bench_run_suite_and_goes_on_where_it_was(cli, 
     again = cli("bench", tiny)
     assert again.code == 0
     lines = again.out.splitlines()
-    assert [line.endswith("  reused") for line in lines[1:5]] == [True, True, False, False]
+    assert lines[1] == "4 cells: 2 to run, 2 stored"
+    assert [line.endswith("  reused") for line in lines[2:6]] == [True, True, False, False]
     assert "(4 cells, 2 of them reused)" in again.out
 
 
@@ -205,100 +203,3 @@ def test_a_disk_that_fills_up_keeps_what_was_stored(cli, tiny, monkeypatch):
     assert shown.code == 2
     assert "the disk is full" in shown.err
     assert "(4 cells, 2 of them reused)" in cli("bench", tiny).out
-
-
-def record(task: str = "t", agent: str = "a", seed: int = 0, **keywords) -> RunRecord:
-    fixed = {"env_id": task, "family": "f", "metric": "final_return", "agent_id": agent}
-    key = RunKey(identity={"task": task, "agent": agent, "seed": seed})
-    return RunRecord(
-        key=key,
-        task=task,
-        agent=agent,
-        seed=seed,
-        settings={},
-        total_timesteps=10,
-        **{"state": "ok", **fixed, **keywords},
-    )
-
-
-def test_the_line_of_a_cell_of_which_only_the_reward_is_known(make_record):
-    record = make_record(
-        "rlsuite/TokenGeneration-v0",
-        "rule",
-        mean_return=None,
-        score=None,
-        regret=None,
-        metrics={"expected_reward": 0.25},
-    )
-    line = cell_line(CellFinished(0, 1, record, reused=True))
-    assert line.endswith("rule  seed 0  reward only 0.250  reused")
-
-
-def test_the_line_of_a_cell():
-    good = record(mean_return=0.93, score=1.0, regret=0.0, train_seconds=1.0, eval_seconds=0.5)
-    assert cell_line(CellFinished(8, 12, good, False)) == (
-        "[ 9/12] t  a  seed 0  return 0.930  score 1.000  regret 0.000  1.5 s"
-    )
-    assert cell_line(CellFinished(8, 12, good, True)).endswith("  reused")
-    bad = record(state="failed", error="log\nTraceback\nValueError: no")
-    assert cell_line(CellFinished(0, 3, bad, False)) == "[1/3] t  a  seed 0  FAILED: ValueError: no"
-    silent = record(state="failed")
-    assert cell_line(CellFinished(0, 3, silent, False)).endswith("FAILED: no message")
-
-
-def test_the_time_left_is_told_from_cells_of_the_same_kind_by_hand():
-    """Two kinds of three cells: 2 s and 10 s a cell; the second kind is unknown at first."""
-    now = iter([0.0, 2.0, 2.0, 12.0]).__next__
-    kinds = [("t", "a")] * 3 + [("t", "b")] * 3
-    state = BenchState(planned=progress_module.Counter(kinds), clock=now)
-    assert state.seconds_left is None
-    state(CellStarted(0, 6, "t", "a", 0))
-    state(CellProgress(0, 6, 5, 10))
-    assert (state.steps, state.budget, state.running) == (5, 10, "a on t, seed 0")
-    state(CellFinished(0, 6, record(mean_return=1.0), False))
-    assert state.seconds_left == 2 * 2.0 + 3 * 2.0
-    state(CellStarted(3, 6, "t", "b", 0))
-    state(CellFinished(3, 6, record(agent="b", mean_return=3.0), False))
-    assert state.seconds_left == 2 * 2.0 + 2 * 10.0
-    state(CellFinished(1, 6, record(seed=1, mean_return=9.0), True))
-    assert state.seconds_left == 1 * 2.0 + 2 * 10.0
-    state(CellFinished(4, 6, record(agent="b", seed=1, state="failed"), True))
-    assert (state.done, state.failed, state.reused) == (4, 1, 2)
-    assert state.best() == [("t", "a", 5.0)]
-    assert state.headline() == "1 failed, 2 reused, about 12.0 s left"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
-def test_a_terminal_gets_a_live_display(tiny, tmp_path):
-    """The same command under a pseudo-terminal: bars, the best so far, and no line per cell."""
-    import pty
-    import sys
-
-    main, child = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    environment.pop("NO_COLOR", None)
-    command = [sys.executable, "-m", "rlsuite.cli.main", "bench", tiny]
-    pid = os.posix_spawn(
-        sys.executable,
-        command,
-        environment,
-        file_actions=[(os.POSIX_SPAWN_DUP2, child, fd) for fd in (1, 2)],
-    )
-    os.close(child)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(main, 65536)
-        except OSError:  # the other end was closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(main)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    text = shown.decode()
-    assert "4/4" in text
-    assert "Best so far" in text
-    assert "\x1b[" in text
-    assert "[4/4]" not in text
-    assert "Report: report.html" in text

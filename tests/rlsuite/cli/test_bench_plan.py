@@ -38,7 +38,11 @@ def test_patterns_seeds_and_json(cli, tiny):
     ran = cli("bench", tiny, "--only", "agent=q", "--no-report", "--json")
     assert ran.code == 0
     events = [json.loads(line) for line in ran.out.splitlines()]
-    assert [event["event"] for event in events] == [*["started", "finished"] * 2, "done"]
+    assert [event["event"] for event in events] == [
+        "planned",
+        *["started", "finished"] * 2,
+        "done",
+    ]
     assert (events[-1]["cells"], events[-1]["failed"], events[-1]["report"]) == (2, 0, None)
     plan = json.loads(cli("bench", "plan", tiny, "--add-seeds", "1", "--json").out)
     assert plan["states"] == {"missing": 4, "ok": 2}

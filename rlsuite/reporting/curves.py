@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlsuite.records import CurvePoint, RunRecord
-from rlsuite.reporting.plots import MAX_POINTS, Dots, Series, thin
+from rlsuite.reporting.axes import MAX_POINTS, thin
+from rlsuite.reporting.plots import Series
+from rlsuite.reporting.strips import Dots
 from rlsuite.statistics import student_t_interval
 
 __all__ = ["band", "learning_series", "regret_series", "run_dots"]

@@ -30,9 +30,9 @@ from registry.errors import StoreError
 from registry.specs import Entry
 from rlsuite.records import RunRecord, TrainingCurve
 from rlsuite.reporting import report_views as views
+from rlsuite.reporting.axes import thin
 from rlsuite.reporting.formatting import seconds_text
 from rlsuite.reporting.leaderboard import distinct_records, leaderboards
-from rlsuite.reporting.plots import thin
 
 __all__ = ["render_report", "write_report"]
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlsuite.records import RunRecord
+from rlsuite.reporting.axes import Reference
 from rlsuite.reporting.boards import Leaderboard, Quantity, Row, TaskCell
 from rlsuite.reporting.curves import learning_series, regret_series, run_dots
 from rlsuite.reporting.formatting import interval_text, number, seconds_text
-from rlsuite.reporting.plots import Reference, interval_bar, line_chart, strip_chart
+from rlsuite.reporting.plots import interval_bar, line_chart
+from rlsuite.reporting.strips import strip_chart
 from rlsuite.reporting.tables import (
     cell_text,
     main_heading,

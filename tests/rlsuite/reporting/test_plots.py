@@ -11,16 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import SettingError
-from rlsuite.reporting.plots import (
-    Dots,
-    Reference,
-    Series,
-    interval_bar,
-    line_chart,
-    nice_ticks,
-    strip_chart,
-    thin,
-)
+from rlsuite.reporting.axes import Reference, nice_ticks, thin
+from rlsuite.reporting.plots import Series, interval_bar, line_chart
+from rlsuite.reporting.strips import Dots, strip_chart
 from rlsuite.reporting.svg import WIDTH, colour, compact, dash, marker
 from rlsuite.statistics import student_t_interval
 

@@ -128,3 +128,17 @@ def test_what_is_refused():
         probability_of_improvement([1.0, 2.0], [1.0, 2.0], level=1.0)
     with pytest.raises(SettingError, match="task 0 of 1 has no run"):
         probability_of_improvement([NAN], [1.0, 2.0])
+
+
+def test_many_runs_need_no_replicates_and_agree_with_them():
+    """40 runs: the same estimate as pair by pair, and ends near those of the bootstrap."""
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(0.4, 1, size=(40, 3)).round(1), rng.normal(size=(45, 3)).round(1)
+    y[44, 1] = NAN
+    got = probability_of_improvement(x, y)
+    assert got.method == "newcombe"
+    assert got.resamples == 0
+    assert got.estimate == pytest.approx(slow_improvement(x, y))
+    drawn = probability_of_improvement(x, y, method="percentile", resamples=4_000)
+    assert got.low == pytest.approx(drawn.low, abs=0.02)
+    assert got.high == pytest.approx(drawn.high, abs=0.02)

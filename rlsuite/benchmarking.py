@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -76,11 +77,12 @@ class BenchmarkResult:
         )
 
     def __str__(self) -> str:
-        from rlsuite.reporting.formatting import failure_lines
+        from rlsuite.reporting.formatting import counts_text, failure_lines
         from rlsuite.reporting.leaderboard import leaderboards, to_markdown
 
         count = len(self.records)
-        head = f"{self.suite.name}: {count} cells, {len(self.failed)} failed, {self.reused} reused"
+        states = counts_text(Counter(record.state for record in self.records)) or "none run"
+        head = f"{self.suite.name}: {count} cells ({states}), {self.reused} reused"
         boards = [to_markdown(board) for board in leaderboards(self.records)]
         failures = "\n".join(failure_lines(self.failed))
         parts = [head, *boards, failures, *self.notes, f"Results: {self.store_path}"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from rlsuite.records import RunRecord
-from rlsuite.reporting.formatting import number
+from rlsuite.reporting.formatting import counts_text, number
 from rlsuite.running.events import (
     CellElsewhere,
     CellFinished,
@@ -21,7 +21,7 @@ from rlsuite.running.events import (
     SuiteStarted,
 )
 
-__all__ = ["BenchState", "Best", "RunningCell", "TimeLeft", "counts_text", "roughly"]
+__all__ = ["BenchState", "Best", "RunningCell", "TimeLeft", "roughly"]
 
 Kind = tuple[str, str]
 """Task and agent: cells of one kind differ in their seed, and take about the same time."""
@@ -210,12 +210,6 @@ class BenchState:
                 "time left not known yet" if self.time_left is None else str(self.time_left)
             )
         return "; ".join(parts)
-
-
-def counts_text(states: Mapping[str, int]) -> str:
-    """`12 ok, 2 failed, 1 timeout`: what ended well first."""
-    ordered = sorted(states.items(), key=lambda pair: (pair[0] != "ok", pair[0]))
-    return ", ".join(f"{count:,} {state}" for state, count in ordered if count)
 
 
 def roughly(seconds: float) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from rlsuite.records import RunRecord
 from rlsuite.reporting.boards import Comparison, Row
+from rlsuite.reporting.formatting import counts_text
 from rlsuite.training import budget_note
 
 __all__ = ["METHOD_NAMES", "board_notes"]
+
+NAMED = 6
+"""Pairs of agent and task that a note names one by one."""
 
 METHOD_NAMES: Mapping[str, str] = {
     "student-t": "Student's t over runs",
@@ -98,14 +103,24 @@ def _how_scored(records: tuple[RunRecord, ...]) -> Iterable[str]:
 
 
 def _what_is_missing(rows: list[Row], plan: Comparison) -> Iterable[str]:
-    failed = sum(row.planned - row.runs for row in rows)
-    if failed:
+    lacking = [
+        (row.agent, cell) for row in rows for cell in row.cells if cell is not None and cell.states
+    ]
+    if lacking:
+        total: Counter[str] = Counter()
+        for _, cell in lacking:
+            total.update(cell.states)
+        where = "; ".join(
+            f"{agent} on {cell.task} {counts_text(cell.states)}" for agent, cell in lacking[:NAMED]
+        )
+        more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        planned = sum(row.planned for row in rows)
         yield (
-            f"{failed} of {sum(row.planned for row in rows)} runs failed; n/N counts those that "
-            "finished."
+            f"{total.total():,} of {planned:,} runs have no figures: {counts_text(total)} ({where}"
+            f"{more}). n/N counts those that finished."
         )
     if any(row.incomplete and row.aggregate is not None for row in rows):
-        yield "* lacks runs that failed: it describes only those that finished."
+        yield "* lacks runs without figures: it describes only those that finished."
     if any(cell is not None and cell.runs == 1 for row in rows for cell in row.cells):
         yield "A single run has no interval: it says nothing about how much runs differ."
 

@@ -29,14 +29,16 @@ class Comparison:
 class TaskCell:
     """What one agent did on one task: means over its finished runs, with Student's t intervals.
 
-    `runs` of `planned` runs finished. `returns`, `score` and `regret` are None where no run
-    finished or the task has no answer key. `metrics` are the further figures of the records.
+    `runs` of `planned` runs finished; `states` says what became of the others, and how often.
+    `returns`, `score` and `regret` are None where no run finished or the task has no answer key.
+    `metrics` are the further figures of the records.
     `method` says how the policies were scored: `exact`, `sampled` or `mixed`.
     """
 
     task: str
     runs: int
     planned: int
+    states: Mapping[str, int] = field(default_factory=dict)
     returns: Interval | None = None
     score: Interval | None = None
     regret: Interval | None = None

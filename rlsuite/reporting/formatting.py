@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from rlsuite.records import RunRecord
 from rlsuite.statistics import Interval
 
 __all__ = [
+    "counts_text",
     "failure_lines",
     "interval_text",
     "last_line",
@@ -54,13 +56,24 @@ def seconds_text(seconds: float) -> str:
 
 
 def failure_lines(failed: Iterable[RunRecord]) -> list[str]:
-    """Cells that failed, one line each with the last line of the error, below a line of how many.
+    """Cells without figures: a line of how many in which state, then one for each of them.
 
     Nothing for no cells.
     """
-    lines = [f"  {r.task}  {r.agent}  seed {r.seed}: {last_line(r.error)}" for r in failed]
+    found = list(failed)
+    lines = [
+        f"  {r.task}  {r.agent}  seed {r.seed}  {r.state.upper()}: {last_line(r.error)}"
+        for r in found
+    ]
     cells = "1 cell" if len(lines) == 1 else f"{len(lines):,} cells"
-    return [f"{cells} failed:", *lines] if lines else []
+    states = counts_text(Counter(record.state for record in found))
+    return [f"{cells} without figures ({states}):", *lines] if lines else []
+
+
+def counts_text(states: Mapping[str, int]) -> str:
+    """`12 ok, 2 failed, 1 timeout`: what ended well first."""
+    ordered = sorted(states.items(), key=lambda pair: (pair[0] != "ok", pair[0]))
+    return ", ".join(f"{count:,} {state}" for state, count in ordered if count)
 
 
 def last_line(text: str) -> str:

@@ -9,6 +9,7 @@ the report is made here, so that they cannot disagree.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -208,6 +209,7 @@ def task_cell(records: tuple[RunRecord, ...]) -> TaskCell:
         task=records[0].task,
         runs=len(done),
         planned=len(records),
+        states=Counter(record.state for record in records if record.state != "ok"),
         returns=_interval([record.mean_return for record in done]),
         score=_interval([record.score for record in done]),
         regret=_interval([record.regret for record in done]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlsuite.reporting.boards import Leaderboard, Quantity, Row, TaskCell
-from rlsuite.reporting.formatting import interval_text, number, short_task_names
+from rlsuite.reporting.formatting import counts_text, interval_text, number, short_task_names
 
 __all__ = [
     "Column",
@@ -207,7 +207,7 @@ def runs_text(counted: Row | TaskCell) -> str:
 
 
 def cell_text(cell: TaskCell | None, name: Quantity) -> str:
-    """One figure of a cell with its interval; `failed` where no run finished."""
+    """One figure of a cell with its interval; where no run finished, what became of them."""
     return _text(cell, name, True)
 
 
@@ -224,7 +224,7 @@ def _text(cell: TaskCell | None, name: Quantity, intervals: bool) -> str:
     if cell is None:
         return "not run"
     if cell.runs == 0:
-        return "failed"
+        return next(iter(cell.states)) if len(cell.states) == 1 else counts_text(cell.states)
     interval = cell.quantity(name)
     if interval is None and name == "return" and cell.reward_only is not None:
         reward = cell.reward_only

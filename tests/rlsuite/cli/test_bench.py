@@ -93,7 +93,7 @@ def test_failed_cells_are_shown_and_the_exit_code_is_1(cli, monkeypatch):
     shown = cli("bench", "tiny.toml")
     assert shown.code == 1
     assert "seed 0  FAILED: RuntimeError: the wheels came off\n" in shown.out
-    assert "2 cells failed:" in shown.out
+    assert "2 cells without figures (2 failed):" in shown.out
     assert "0/2" in shown.out
     assert "the wheels came off" in Path("report.html").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlsuite.reporting.formatting import (
+    counts_text,
     failure_lines,
     interval_text,
     number,
@@ -67,11 +68,17 @@ def test_failures_are_one_line_each(make_record):
     assert failure_lines([]) == []
     tails = ["Traceback ...\nValueError: no  such\tthing\n", ""]
     failed = [
-        make_record("CartPole-v1", "dqn", seed, state="failed", error=tail)
-        for seed, tail in enumerate(tails)
+        make_record("CartPole-v1", "dqn", seed, state=state, error=tail)
+        for seed, (state, tail) in enumerate(zip(("failed", "oom"), tails, strict=True))
     ]
     assert failure_lines(failed) == [
-        "2 cells failed:",
-        "  CartPole-v1  dqn  seed 0: ValueError: no such thing",
-        "  CartPole-v1  dqn  seed 1: no message",
+        "2 cells without figures (1 failed, 1 oom):",
+        "  CartPole-v1  dqn  seed 0  FAILED: ValueError: no such thing",
+        "  CartPole-v1  dqn  seed 1  OOM: no message",
     ]
+
+
+def test_counts_in_words():
+    assert counts_text({"timeout": 1, "ok": 1_200, "failed": 2, "oom": 0}) == (
+        "1,200 ok, 2 failed, 1 timeout"
+    )

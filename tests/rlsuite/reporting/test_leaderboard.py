@@ -142,7 +142,10 @@ def test_a_failed_cell_is_counted_and_its_aggregate_marked(make_record):
     (row,) = board.rows
     assert (row.runs, row.planned, row.incomplete) == (4, 5, True)
     assert row.aggregate.runs == (2, 2)
-    assert "1 of 5 runs failed" in " ".join(board.notes)
+    assert (
+        "1 of 5 runs have no figures: 1 failed (q on rlsuite/GridWorld-v0 1 failed). n/N counts "
+        "those that finished."
+    ) in board.notes
     assert " *" in to_markdown(board).replace("\\*", "*")
 
 
@@ -162,6 +165,20 @@ def test_everything_failed(make_record):
     (board,) = leaderboards(records)
     assert board.rows[0].aggregate is None
     assert "failed" in to_markdown(board)
+
+
+def test_notes_say_what_became_of_the_runs_without_figures(make_record):
+    states = ("timeout", "oom", "ok", "timeout")
+    records = [make_record(GRID, "q", seed, state=state) for seed, state in enumerate(states)]
+    records += [make_record(CLIFF, f"a{k}", 0, state="killed") for k in range(7)]
+    (board,) = leaderboards(records)
+    cell = next(row for row in board.rows if row.agent == "q").cells[board.tasks.index(GRID)]
+    assert dict(cell.states) == {"timeout": 2, "oom": 1}
+    (note,) = [note for note in board.notes if "no figures" in note]
+    assert note.startswith("10 of 11 runs have no figures: 7 killed, 1 oom, 2 timeout (a0 on ")
+    assert note.endswith(
+        "a5 on rlsuite/CliffWalk-v0 1 killed; and 2 more). n/N counts those that finished."
+    )
 
 
 def test_ties_share_a_rank(make_record):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rlsuite.reporting.leaderboard import leaderboards
-from rlsuite.reporting.tables import summary_table, task_table, terminal_tables, to_markdown
+from rlsuite.reporting.tables import (
+    cell_text,
+    summary_table,
+    task_table,
+    terminal_tables,
+    to_markdown,
+)
 
 GRID, CLIFF = "rlsuite/GridWorld-v0", "rlsuite/CliffWalk-v0"
 
@@ -76,6 +82,14 @@ def test_failed_and_missing_cells_are_words(make_record):
     row = next(row for row in table.rows if row[1] == "q")
     assert row == ("–", "q", "–", "0.900", "failed", "1/2")
     assert next(row for row in table.rows if row[1] == "r")[3] == "not run"
+
+
+def test_a_task_without_any_figure_says_what_happened(make_record):
+    records = [make_record(GRID, "q", seed, state="timeout") for seed in range(2)]
+    (board,) = leaderboards(records)
+    assert cell_text(board.rows[0].cells[0], "score") == "timeout"
+    (board,) = leaderboards([*records, make_record(GRID, "q", 2, state="killed")])
+    assert cell_text(board.rows[0].cells[0], "score") == "1 killed, 2 timeout"
 
 
 def test_tied_ranks_and_stars(make_record):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlsuite.records import CurvePoint, EpisodeRecord, RunKey, RunRecord, TrainingCurve
 
-__all__ = ["Blobs", "decoded", "encoded", "from_bytes", "pack", "to_bytes", "unpack"]
+__all__ = ["Blobs", "decoded", "encoded", "from_bytes", "pack", "to_bytes", "unpack", "unpacked"]
 
 Blobs = dict[str, tuple[str, int, bytes]]
 """Arrays by name, `(dtype, length, bytes)`: little-endian, compressed by zlib with its checksum."""
@@ -67,7 +67,7 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
         ValueError, KeyError, TypeError, zlib.error: the text or the arrays are damaged.
     """
     plain = decoded(json.loads(text))
-    columns = {name: _unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES}
+    columns = {name: unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES}
     episodes = tuple(
         EpisodeRecord(
             index=int(row[0]),
@@ -83,7 +83,7 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
     training = None
     if "training.step" in blobs:
         training = TrainingCurve(
-            **{name: _unpacked(blobs[f"training.{name}"]) for name in TRAINING_TYPES}
+            **{name: unpacked(blobs[f"training.{name}"]) for name in TRAINING_TYPES}
         )
     plain["key"] = RunKey(identity=plain["key"])
     plain["curve"] = tuple(CurvePoint(**point) for point in plain["curve"])
@@ -126,7 +126,12 @@ def _packed(array: NDArray[Any]) -> tuple[str, int, bytes]:
     return array.dtype.str, len(array), zlib.compress(array.tobytes(), 6)
 
 
-def _unpacked(blob: tuple[str, int, bytes]) -> NDArray[Any]:
+def unpacked(blob: tuple[str, int, bytes]) -> NDArray[Any]:
+    """One array.
+
+    Raises:
+        ValueError, TypeError, zlib.error: it is damaged.
+    """
     dtype, length, data = blob
     kind = np.dtype(dtype)
     limit = length * kind.itemsize

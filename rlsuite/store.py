@@ -23,11 +23,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from registry.errors import StoreError
 from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
 from rlsuite.records import SCHEMA_VERSION, RunRecord
 from rlsuite.running.packing import Blobs, pack, unpack
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["DEFAULT_PATH", "Attempt", "Lease", "Store"]
 
@@ -305,6 +309,20 @@ class Store:
             ).fetchall()
         names = ("number", "state", "started_at", "seconds", "output")
         return tuple(Attempt(**dict(zip(names, row, strict=True))) for row in rows)
+
+    def frame(self, table: str = "runs") -> DataFrame:
+        """Results as a pandas DataFrame, a row for each run; see `rlsuite.data.frames.frame`.
+
+        Args:
+            table: `runs`, `evaluations`, `training` or `episodes`.
+
+        Raises:
+            SettingError: an unknown table, or pandas is not installed.
+            StoreError: the store is empty or damaged.
+        """
+        from rlsuite.data.frames import frame
+
+        return frame(self.path, table)
 
     def check(self) -> None:
         """Reads the whole file.

@@ -15,7 +15,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rlsuite.cli import bench, check, doctor, evaluate, listing, play, plot, plugins, train
+from rlsuite.cli import (
+    bench,
+    check,
+    doctor,
+    evaluate,
+    export,
+    listing,
+    play,
+    plot,
+    plugins,
+    sql,
+    train,
+)
 from rlsuite.cli.errors import sentence
 
 __all__ = ["app", "main"]
@@ -28,7 +40,8 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        return ["list", "train", "evaluate", "play", "plot", "bench", "check", "plugins", "doctor"]
+        first = ["list", "train", "evaluate", "play", "plot", "bench", "sql", "export"]
+        return [*first, "check", "plugins", "doctor"]
 
 
 app = typer.Typer(
@@ -47,6 +60,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("play")(play.play)
 app.command("plot")(plot.plot)
 app.add_typer(bench.app, name="bench")
+app.command("sql")(sql.sql)
+app.command("export")(export.export)
 app.add_typer(check.app, name="check")
 app.command("plugins")(plugins.plugins)
 app.command("doctor")(doctor.doctor)

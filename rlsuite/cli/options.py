@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["AGENT", "DEVICE", "ENVIRONMENT", "ENV_SET", "SEED", "SET"]
+__all__ = ["AGENT", "DEVICE", "ENVIRONMENT", "ENV_SET", "SEED", "SET", "STORE", "TENSORBOARD"]
 
 AGENT = typer.Argument(
     metavar="AGENT", help="Id of an agent, like rlsuite/QLearning-v0; see `rlsuite list agents`."
@@ -27,6 +27,13 @@ ENV_SET = typer.Option(
     metavar="KEY=VALUE",
     help="A keyword of the environment, like --env-set slip=0.1; may be given again.",
 )
+TENSORBOARD = typer.Option(
+    "--tensorboard",
+    metavar="FOLDER",
+    help="Also write curves for TensorBoard into this folder; needs the extra tensorboard. "
+    "Results are the same with and without.",
+)
 DEVICE = typer.Option(
     "--device", help="Where networks run: cpu, cuda, or auto (cuda where there is one)."
 )
+STORE = typer.Option("--store", help="A result store; default: results/rlsuite.sqlite.")

@@ -26,6 +26,8 @@ COMMANDS = [
     "bench status",
     "bench report",
     "bench compare",
+    "sql",
+    "export",
     "check",
     "check env",
     "check agent",
@@ -41,6 +43,7 @@ HEAVY = [
     "pygame",
     "pettingzoo",
     "pandas",
+    "pyarrow",
     "jinja2",
 ]
 ALL_HELPS = f"""

@@ -152,17 +152,22 @@ class Driver(Protocol):
 
 
 def play(
-    driver: Driver, envs: Iterator[gym.Env[Any, Any]], *, episodes: int, seed: int, cap: int
+    driver: Driver,
+    envs: Iterator[gym.Env[Any, Any]],
+    *,
+    episodes: Sequence[int],
+    seed: int,
+    cap: int,
 ) -> tuple[EpisodeRecord, ...]:
-    """Plays exactly `episodes` episodes, each to its end or to `cap` steps, in the order of k.
+    """Plays exactly the episodes named, each to its end or to `cap` steps, in the order of k.
 
     The next episode goes to the next free seat. `envs` gives as many environments as there are
     seats to fill; fewer are enough.
     """
-    todo = iter(range(episodes))
+    todo = iter(episodes)
     seats: list[Seat] = []
     finished: list[EpisodeRecord] = []
-    for _, env in zip(range(min(driver.width, episodes)), envs, strict=False):
+    for _, env in zip(range(min(driver.width, len(episodes))), envs, strict=False):
         seats.append(Seat(env))
         _begin(driver, seats[-1], next(todo), seed)
     while seats:

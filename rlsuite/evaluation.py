@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from registry.catalogue import registry
-from registry.errors import OracleError, SettingError
+from registry.errors import CheckpointError, OracleError, SettingError
 from registry.seeding import Stream, check_seed, integer_seed
 from registry.specs import Metric, TaskSpec
 from rlsuite.answer_key import AnswerKey, find_answer_key, layers, normalised, time_limit
@@ -233,8 +233,16 @@ class Evaluator:
         deterministic: bool | None = None,
         exact: bool = True,
         max_steps: int = MAX_STEPS,
+        played: Sequence[EpisodeRecord] = (),
     ) -> Evaluation:
-        """One evaluation; see `evaluate`. The global generators end as they were found."""
+        """One evaluation; see `evaluate`. The global generators end as they were found.
+
+        `played` are episodes of this policy with this seed, as an earlier evaluation left them:
+        only those that are missing are played, and one of the others, as a proof.
+
+        Raises:
+            CheckpointError: the proof fails: another policy has played them.
+        """
         greedy = self.task.deterministic if deterministic is None else bool(deterministic)
         with global_streams():
             driver = driver_for(policy, self.env, greedy)
@@ -245,9 +253,9 @@ class Evaluator:
                 why_not = "sampled: without a time limit the exact return is infinite or undefined"
             if exactly is not None:
                 return exactly
-            records = play(
-                driver, self._environments(), episodes=episodes, seed=seed, cap=max_steps
-            )
+            todo = _unplayed(played, episodes, driver.invariant)
+            fresh = play(driver, self._environments(), episodes=todo, seed=seed, cap=max_steps)
+            records = _merged(played, fresh, episodes)
         notes = [driver.note, why_not, _capped_note(records, max_steps)]
         return self._sampled(records, key, greedy, driver.invariant, seed, notes)
 
@@ -339,6 +347,31 @@ class Evaluator:
             metrics={"mean_length": float(np.mean([record.length for record in records]))},
             notes=tuple(note for note in [*notes, _spread_note(records)] if note),
         )
+
+
+def _unplayed(played: Sequence[EpisodeRecord], episodes: int, invariant: bool) -> list[int]:
+    """Numbers of the episodes to be played: the missing ones, and the last known one as a proof.
+
+    All of them where an episode may depend on those that were played before it.
+    """
+    known = [record.index for record in played if record.index < episodes]
+    if not invariant or not known:
+        return list(range(episodes))
+    return sorted({max(known), *(set(range(episodes)) - set(known))})
+
+
+def _merged(
+    played: Sequence[EpisodeRecord], fresh: Sequence[EpisodeRecord], episodes: int
+) -> tuple[EpisodeRecord, ...]:
+    """The first `episodes` of both; raises `CheckpointError` where they contradict each other."""
+    found = {record.index: record for record in played}
+    for record in fresh:
+        if found.setdefault(record.index, record) != record:
+            raise CheckpointError(
+                f"episode {record.index} came out otherwise than before, so this is not the policy "
+                "that played it."
+            )
+    return tuple(found[index] for index in range(episodes))
 
 
 def _states_probabilities(policy: Any, env: gym.Env[Any, Any]) -> bool:

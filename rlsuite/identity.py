@@ -39,10 +39,10 @@ __all__ = ["fingerprint", "has_source", "key_of", "origin_of", "resolved_setting
 
 SHOWN_ONLY = frozenset(
     {
-        *("boards", "cli", "curves", "diagnosis", "formatting", "leaderboard", "plots", "report"),
-        *("report_views", "results", "sessions", "svg", "tables", "testing"),
-        *("backends", "benchmarking", "events", "leases", "packing", "payloads", "planning"),
-        *("running", "database", "store", "stored"),
+        *("cli", "diagnosis", "reporting", "results", "sessions", "showing", "testing"),
+        *("backends", "benchmarking", "database", "schema", "store", "stored"),
+        *("running/events", "running/leases", "running/packing", "running/payloads"),
+        *("running/planning", "running/policies", "running/reusing", "running/run_loop"),
     }
 )
 """Parts of `rlsuite` that only show, carry or keep results: editing them changes none.
@@ -271,7 +271,8 @@ def _package_hash(package: str, left_out: frozenset[str] = frozenset()) -> str:
     """SHA-256 of all Python files of a package or module, with their paths in it."""
     digest = hashlib.sha256()
     for name, path in sorted(_python_files(package)):
-        if name.partition(os.sep)[0].removesuffix(".py") in left_out:
+        module = name.removesuffix(".py").split(os.sep)
+        if any("/".join(module[:depth]) in left_out for depth in (1, 2)):
             continue
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

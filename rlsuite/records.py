@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "IDENTITY_VERSION",
+    "ONLY_EVALUATED",
     "REWARD",
     "SCHEMA_VERSION",
     "CurvePoint",
@@ -30,8 +31,12 @@ IDENTITY_VERSION = 1
 REWARD = "expected_reward"
 """The metric that holds the plain reward of a task that is scored by a KL-regularised objective."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the store. A newer store is refused, an older one migrated."""
+
+ONLY_EVALUATED = frozenset({"episodes", "final_episodes"})
+"""Parts of `identity["evaluation"]` that no training depends on: with the policies that it left,
+another number of episodes is only played."""
 
 State = Literal["ok", "failed", "timeout", "oom", "killed", "skipped"]
 """How a cell ended; everything but `ok` has no figures and counts as a run that failed.
@@ -68,7 +73,22 @@ class RunKey:
     @property
     def digest(self) -> str:
         """64 hexadecimal digits."""
-        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
+        return _digest(self.identity)
+
+    @property
+    def training(self) -> str:
+        """The same of the training alone: all but how many episodes are played to evaluate it.
+
+        The points of evaluation belong to it, because agents are stopped there, and so does the
+        mode of play, which a training scored by its regret depends on.
+        """
+        protocol = self.identity.get("evaluation", {})
+        kept = {name: value for name, value in protocol.items() if name not in ONLY_EVALUATED}
+        return _digest({**self.identity, "evaluation": kept})
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

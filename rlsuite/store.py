@@ -29,6 +29,7 @@ from registry.errors import StoreError
 from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
 from rlsuite.records import SCHEMA_VERSION, RunRecord
 from rlsuite.running.packing import Blobs, pack, unpack
+from rlsuite.schema import MIGRATIONS, add_functions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,55 +41,6 @@ DEFAULT_PATH = Path("results") / "rlsuite.sqlite"
 
 APPLICATION_ID = 0x524C5355  # "RLSU", in the header of the file
 BUSY_SECONDS = 30.0
-
-MIGRATIONS = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE run (
-        digest TEXT PRIMARY KEY,
-        task TEXT NOT NULL,
-        agent TEXT NOT NULL,
-        agent_id TEXT NOT NULL,
-        seed INTEGER NOT NULL,
-        total_timesteps INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        score REAL,
-        mean_return REAL,
-        regret REAL,
-        stored_at TEXT NOT NULL,
-        record TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX run_by_task ON run (task, agent, seed);
-    CREATE TABLE cell_data (
-        digest TEXT NOT NULL REFERENCES run (digest) ON DELETE CASCADE,
-        name TEXT NOT NULL,
-        dtype TEXT NOT NULL,
-        length INTEGER NOT NULL,
-        data BLOB NOT NULL,
-        PRIMARY KEY (digest, name)
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE attempt (
-        digest TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        started_at TEXT NOT NULL,
-        seconds REAL NOT NULL,
-        output TEXT NOT NULL,
-        PRIMARY KEY (digest, number)
-    ) STRICT;
-    CREATE TABLE lease (
-        digest TEXT PRIMARY KEY,
-        owner TEXT NOT NULL,
-        beat INTEGER NOT NULL
-    ) STRICT;
-    """,
-)
-"""Script k brings a store of version k to version k + 1; an empty file is version 0."""
-
-assert len(MIGRATIONS) == SCHEMA_VERSION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,6 +196,18 @@ class Store:
                 "SELECT task, agent, state, count(*) FROM run GROUP BY task, agent, state "
                 "ORDER BY task, agent, state"
             ).fetchall()
+
+    def trained(self) -> dict[str, str]:
+        """The digest of a finished cell of every training that has one, by digest of the training.
+
+        Of several, which differ in their evaluation alone, it is the one that was stored last.
+        """
+        with self._sentences("read"):
+            return dict(
+                self._connection.execute(
+                    "SELECT training, digest FROM run WHERE state = 'ok' ORDER BY rowid"
+                )
+            )
 
     def claim(self, digest: str, owner: str, instead_of: Lease | None = None) -> Lease | None:
         """Leases a cell to `owner`; the lease of somebody else, if there is one.
@@ -424,6 +388,7 @@ class Store:
         with self._transaction():
             self._check_ours()  # another process may have been faster
             version = self._version()
+            add_functions(self._connection)
             for script in MIGRATIONS[version:]:
                 for statement in script.split(";"):
                     self._connection.execute(statement)
@@ -436,7 +401,7 @@ class Store:
         self, record: RunRecord, digest: str, attempt: int, text: str, blobs: Blobs
     ) -> None:
         self._connection.execute(
-            "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 digest,
                 record.task,
@@ -451,6 +416,7 @@ class Store:
                 record.regret,
                 datetime.now(UTC).isoformat(timespec="seconds"),
                 text,
+                record.key.training,
             ),
         )
         self._connection.executemany(

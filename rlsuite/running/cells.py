@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 
 from registry.catalogue import registry
-from registry.errors import SettingError
+from registry.errors import CheckpointError, SettingError
 from registry.seeding import Stream, integer_seed
 from registry.specs import AgentSpec
 from rlsuite.answer_key import AnswerKey, normalised, time_limit
@@ -25,8 +25,10 @@ from rlsuite.episodes import Seat, driver_for
 from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
-from rlsuite.records import REWARD, CurvePoint, RunKey, RunRecord
+from rlsuite.records import CurvePoint, RunKey, RunRecord
+from rlsuite.running.policies import FINAL, Shelf
 from rlsuite.running.resuming import CheckpointPlan, Saver
+from rlsuite.running.scoring import curve_point, evaluated_again, scored
 from rlsuite.suite import Cell
 from rlsuite.training import TrainingLog, budget_note
 from rlsuite.views import AgentView, EpisodeRecorder
@@ -51,13 +53,17 @@ def run_cell(
     device: str = "cpu",
     progress: Progress | None = None,
     checkpoints: CheckpointPlan | None = None,
+    shelf: Shelf | None = None,
+    before: RunRecord | None = None,
 ) -> RunRecord:
     """Trains and scores. An exception becomes a failed record with the tail of the log.
 
     With `checkpoints` a training that was interrupted goes on where it was saved, if the agent
-    promises `resume` and `split_learn`; the record is the same. `KeyboardInterrupt` passes through,
-    and so does `Stopped`, when SIGTERM came and the training was saved. Global generators and
-    thread counts end as they were found.
+    promises `resume` and `split_learn`; the record is the same. The policies that are evaluated are
+    kept on the `shelf`; with `before`, the record of a cell that differs in its numbers of episodes
+    alone, they are taken from there, and nothing is trained, unless they cannot be used: then
+    standard output says so. `KeyboardInterrupt` passes through, and so does `Stopped`, when SIGTERM
+    came and the training was saved. Global generators and thread counts end as they were found.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     blank = RunRecord(
@@ -79,8 +85,16 @@ def run_cell(
         try:
             if isinstance(cell.choice.agent, str):  # imports come first: torch may be among them
                 registry.agent_spec(cell.choice.agent).load()
-            with global_streams(integer_seed(cell.seed, Stream.AGENT, GLOBAL_STREAMS)):
-                return _run(cell, blank, device, progress, checkpoints)
+            seed = integer_seed(cell.seed, Stream.AGENT, GLOBAL_STREAMS)
+            if before is not None and shelf is not None:
+                try:
+                    with global_streams(seed):
+                        return evaluated_again(cell, blank, before, shelf)
+                except CheckpointError as error:
+                    print(f"The training begins anew, its policy cannot be used: {error}")
+                    shelf.clear()
+            with global_streams(seed):
+                return _run(cell, blank, device, progress, checkpoints, shelf)
         except gym.error.DependencyNotInstalled as error:
             return replace(blank, state="skipped", error=f"{type(error).__name__}: {error}")
         except (Exception, SystemExit) as error:  # of an agent or an environment: it may be any
@@ -100,8 +114,9 @@ def _run(
     device: str,
     progress: Progress | None,
     checkpoints: CheckpointPlan | None,
+    shelf: Shelf | None,
 ) -> RunRecord:
-    run = _Run(cell, device, progress, checkpoints)
+    run = _Run(cell, device, progress, checkpoints, shelf)
     with Evaluator(cell.task, lambda: make_environment(cell.task)) as run.evaluator:
         try:
             with one_thread():
@@ -122,6 +137,7 @@ class _Run:
     device: str
     progress: Progress | None
     checkpoints: CheckpointPlan | None = None
+    shelf: Shelf | None = None
     evaluator: Evaluator = field(init=False)
     env: Any = None
     spec: AgentSpec | None = None
@@ -270,25 +286,24 @@ class _Run:
         return evaluation
 
     def _evaluate_point(self, agent: Any) -> None:
-        self._add_point(self._evaluate(agent, self.cell.eval_episodes))
+        evaluation = self._evaluate(agent, self.cell.eval_episodes)
+        number = len(self.curve)
+        if self._add_point(evaluation):
+            self._keep(agent, evaluation, str(number))
         if self.progress is not None:
             self.progress(self.log.steps, self.cell.total_timesteps)
 
-    def _add_point(self, evaluation: Evaluation) -> None:
-        if _reward_only(evaluation):
-            return
-        self.curve.append(
-            CurvePoint(
-                step=self.log.steps,
-                mean_return=evaluation.mean_return,
-                low=evaluation.low,
-                high=evaluation.high,
-                score=evaluation.score,
-                regret=evaluation.regret,
-                method=evaluation.method,
-                train_seconds=self.train_seconds,
-            )
-        )
+    def _add_point(self, evaluation: Evaluation) -> bool:
+        """Adds a point to the curve; False where the evaluation is none."""
+        point = curve_point(evaluation, self.log.steps, self.train_seconds)
+        self.curve += [] if point is None else [point]
+        return point is not None
+
+    def _keep(self, agent: Any, evaluation: Evaluation, name: str) -> None:
+        """Keeps the policy, if more episodes of it could be played another day."""
+        playable = evaluation.method == "sampled" and evaluation.invariant
+        if self.shelf is not None and self.spec is not None and playable:
+            self.shelf = self.shelf if self.shelf.keep(agent, name) else None
 
     def record(self, agent: Any, blank: RunRecord) -> RunRecord:
         """The record of the cell, after the final evaluation."""
@@ -296,21 +311,8 @@ class _Run:
             return self._with_learning(blank)
         final = self._evaluate(agent, self.cell.final_episodes)
         self._add_point(final)
-        known = not _reward_only(final)
-        scored = replace(
-            blank,
-            mean_return=final.mean_return if known else None,
-            low=final.low if known else None,
-            high=final.high if known else None,
-            score=final.score,
-            regret=final.regret,
-            optimal_return=final.optimal_return,
-            baseline_return=final.baseline_return,
-            method=final.method,
-            metrics=_metrics(final),
-            episodes=final.episodes,
-        )
-        return self._with_training(scored, final.notes)
+        self._keep(agent, final, FINAL)
+        return self._with_training(scored(blank, final), final.notes)
 
     def _with_learning(self, blank: RunRecord) -> RunRecord:
         """Scores the regret summed over the budget, against uniform play over as many steps.
@@ -355,18 +357,6 @@ class _Run:
             train_seconds=self.train_seconds,
             eval_seconds=self.eval_seconds,
         )
-
-
-def _reward_only(evaluation: Evaluation) -> bool:
-    """Whether played episodes stand for an objective, of which they show the reward alone."""
-    return evaluation.metric == "objective" and evaluation.method == "sampled"
-
-
-def _metrics(final: Evaluation) -> Mapping[str, float]:
-    if _reward_only(final):
-        return {**final.metrics, REWARD: final.mean_return}
-    best = final.best_stationary_return
-    return final.metrics if best is None else {**final.metrics, "best_stationary_return": best}
 
 
 def _horizon(key: AnswerKey, env: Any) -> int | None:

@@ -7,6 +7,7 @@ has to be importable by its name where the payload is run.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from registry.plugins import plugin_report
 from registry.specs import Provenance, Spaces, TaskSpec, load_entry_point
 from rlsuite.records import RunKey, RunRecord
 from rlsuite.running.cells import Progress, run_cell
+from rlsuite.running.packing import from_bytes, to_bytes
+from rlsuite.running.policies import Shelf
 from rlsuite.running.resuming import CheckpointPlan
 from rlsuite.suite import AgentChoice, Cell
 
@@ -44,8 +47,10 @@ def payload_of(
     settings: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
     checkpoints: CheckpointPlan | None = None,
+    shelf: Shelf | None = None,
+    before: RunRecord | None = None,
 ) -> str | Unportable:
-    """The cell as JSON, or why it cannot leave this process."""
+    """The cell as JSON, or why it cannot leave this process. See `run_cell`."""
     agent: dict[str, Any] = {"id": cell.choice.agent}
     if not isinstance(cell.choice.agent, str):
         name = importable_name(cell.choice.agent)
@@ -76,6 +81,8 @@ def payload_of(
         "settings": dict(settings),
         "fingerprint": dict(fingerprint),
         "checkpoints": None if checkpoints is None else checkpoints.as_json(),
+        "shelf": None if shelf is None else shelf.as_json(),
+        "before": None if before is None else base64.b64encode(to_bytes(before)).decode(),
     }
     try:
         return json.dumps(parts, allow_nan=False)
@@ -98,7 +105,7 @@ def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
         choice=AgentChoice(choice, agent["settings"]),
         **parts["cell"],
     )
-    plan = parts["checkpoints"]
+    plan, shelf, before = parts["checkpoints"], parts["shelf"], parts["before"]
     return run_cell(
         cell,
         RunKey(identity=parts["key"]),
@@ -106,6 +113,8 @@ def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
         fingerprint=parts["fingerprint"],
         progress=progress,
         checkpoints=None if plan is None else CheckpointPlan.from_json(plan),
+        shelf=None if shelf is None else Shelf(**shelf),
+        before=None if before is None else from_bytes(base64.b64decode(before)),
     )
 
 

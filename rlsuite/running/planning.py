@@ -17,6 +17,7 @@ from typing import Any
 from registry.errors import SuiteError, did_you_mean
 from rlsuite.identity import key_of
 from rlsuite.running.leases import is_alive
+from rlsuite.running.reusing import Trainings
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Suite
 
@@ -26,13 +27,15 @@ Chooser = Callable[[Cell, "str | None"], bool]
 """Whether a cell is to be run, from the cell and the state it has in the store, or None."""
 
 FIELDS = ("agent", "env", "task", "seed", "family")
-MISSING, RUNNING = "missing", "running"
+MISSING, RUNNING, EVALUATE = "missing", "running", "evaluate only"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell, its digest, and its state: that of its record, `"running"` or `"missing"`.
+    """A cell, its digest, and its state.
 
+    The state is that of its record, `"running"`, `"missing"`, or `"evaluate only"`: the same
+    training is stored with other numbers of episodes, so that nothing has to be trained.
     `chosen`: it would be run now.
     """
 
@@ -40,6 +43,11 @@ class PlannedCell:
     digest: str
     state: str
     chosen: bool
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that would be trained now."""
+        return self.cell.total_timesteps if self.chosen and self.state != EVALUATE else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class Plan:
                 agent,
                 Counter(planned.state for planned in group),
                 sum(planned.chosen for planned in group),
-                sum(planned.cell.total_timesteps for planned in group if planned.chosen),
+                sum(planned.steps for planned in group),
             )
             for (task, agent), group in found.items()
         ]
@@ -113,18 +121,23 @@ def make_plan(
     path = DEFAULT_PATH if store is None else Path(store)
     states: dict[str, str] = {}
     leased: set[str] = set()
+    trained: set[str] = set()
+    cells = [(cell, key_of(cell)) for cell in suite.cells()]
     if path.exists():
         with Store(path, read_only=True) as opened:
             states = opened.states()
             leased = {
                 d for d, lease in opened.leases().items() if is_alive(lease.owner) is not False
             }
+            before = Trainings(opened).before
+            new = [(cell, key) for cell, key in cells if key.digest not in states]
+            trained = {key.digest for cell, key in new if before(cell, key) is not None}
     planned = []
-    for cell in suite.cells():
-        digest = key_of(cell).digest
+    for cell, key in cells:
+        digest = key.digest
         known = states.get(digest)
         chosen = known != "ok" and (choose is None or choose(cell, known))
-        state = known or MISSING
+        state = known or (EVALUATE if digest in trained else MISSING)
         if known != "ok" and digest in leased:
             state = RUNNING
         planned.append(PlannedCell(cell, digest, state, chosen))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from registry.errors import SettingError
 from rlsuite.backends import NO_LIMITS, Backend, Job, Limits, Outcome
@@ -29,7 +30,9 @@ from rlsuite.running.events import (
 )
 from rlsuite.running.leases import Watch, heartbeat, new_owner
 from rlsuite.running.payloads import Unportable, payload_of
+from rlsuite.running.policies import POLICIES_BYTES, trim
 from rlsuite.running.resuming import CheckpointPlan, remove_cell, sweep
+from rlsuite.running.reusing import Trainings, policies_folder, same_result, shelf_of
 from rlsuite.store import Attempt, Store
 from rlsuite.suite import Cell, Suite
 
@@ -111,6 +114,7 @@ class Running:
         self._numbers: dict[int, int] = {}  # of the try under way, over all runs
         self._started: dict[int, str] = {}
         self._left_out: set[int] = set()
+        self._before: dict[int, str] = {}  # cells of which only the episodes are missing: of what
         self._elsewhere: set[int] = set()
 
     def reuse(self) -> None:
@@ -119,6 +123,7 @@ class Running:
         states = self.store.states()
         sweep(self._checkpoint_folder, {digest for digest, s in states.items() if s == "ok"})
         choose = self.rules.choose
+        trainings = Trainings(self.store)
         stored = []
         for index, (cell, key) in enumerate(zip(self.cells, self.keys, strict=True)):
             state = states.get(key.digest)
@@ -126,6 +131,12 @@ class Running:
                 self._left_out.add(index)
             if state is not None and (state == "ok" or index in self._left_out):
                 stored.append(index)
+            elif index not in self._left_out and (before := trainings.before(cell, key)):
+                if same_result(cell, before):
+                    self.store.put(replace(before, key=key, agent=cell.label))
+                    stored.append(index)
+                else:
+                    self._before[index] = before.key.digest
         others = self._left_out.union(stored)
         to_run = tuple(cell for index, cell in enumerate(self.cells) if index not in others)
         self.tell(SuiteStarted(len(self.cells), len(stored), to_run))
@@ -154,6 +165,7 @@ class Running:
                 for handle in self._running:
                     self.backend.cancel(handle)
                 self.backend.close()
+                trim(policies_folder(self.store.path), POLICIES_BYTES)
 
     def notes(self) -> tuple[str, ...]:
         """What the reader of the results should know."""
@@ -254,14 +266,7 @@ class Running:
         cell, key = self.cells[index], self.keys[index]
 
         def run(progress: Progress | None) -> RunRecord:
-            return run_cell(
-                cell,
-                key,
-                settings=resolved_settings(cell.choice),
-                fingerprint=self.fingerprint,
-                progress=progress,
-                checkpoints=self._checkpoints(key),
-            )
+            return run_cell(cell, key, progress=progress, **self._given(index))
 
         payload = self._payload(index) if self._leaves(index) else None
         return Job(
@@ -278,14 +283,18 @@ class Running:
         return self.backend.elsewhere and self._kind(index) not in self._here
 
     def _payload(self, index: int) -> str | Unportable:
-        cell, key = self.cells[index], self.keys[index]
-        return payload_of(
-            cell,
-            key,
-            settings=resolved_settings(cell.choice),
-            fingerprint=self.fingerprint,
-            checkpoints=self._checkpoints(key),
-        )
+        return payload_of(self.cells[index], self.keys[index], **self._given(index))
+
+    def _given(self, index: int) -> dict[str, Any]:
+        """What a cell needs beside itself, here as elsewhere."""
+        before = self._before.get(index)
+        return {
+            "settings": resolved_settings(self.cells[index].choice),
+            "fingerprint": self.fingerprint,
+            "checkpoints": self._checkpoints(self.keys[index]),
+            "shelf": shelf_of(self.store.path, self.keys[index]),
+            "before": None if before is None else self.store.get(before),
+        }
 
     @property
     def _checkpoint_folder(self) -> Path:
@@ -324,6 +333,11 @@ class Running:
         plan = self._checkpoints(self.keys[index])
         if plan is not None and record.state in ("ok", "failed", "skipped"):
             remove_cell(plan)
+        shelf = shelf_of(self.store.path, self.keys[index])
+        if record.state == "ok" or index in self._before:
+            shelf.clear(torn_only=True)
+        elif record.state in ("failed", "skipped"):
+            shelf.clear()
         self._keep(index, record, reused=False)
 
     def _kept_output(self, index: int) -> Path | None:

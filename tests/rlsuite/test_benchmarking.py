@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import sqlite3
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -577,6 +578,28 @@ def test_a_package_outside_of_any_distribution_is_hashed(tmp_path, monkeypatch):
     assert identity._package_hash("loose_package") != before
     assert identity._package_hash("loose_package", frozenset({"more"})) == before
     assert identity._package_hash("no_such_package") == identity._package_hash("neither")
+
+
+def test_what_cannot_change_a_result_is_named_as_it_is_now():
+    """Whatever is not on the list is part of every key, the loop of a cell among it."""
+    folder = Path(rlsuite.__file__).parent
+    for name in identity.SHOWN_ONLY:
+        assert (folder / name).is_dir() or (folder / f"{name}.py").is_file(), name
+    assert not identity.SHOWN_ONLY & {"running", "running/cells", "running/scoring", "evaluation"}
+
+
+def test_a_module_of_a_room_can_be_left_out(tmp_path, monkeypatch):
+    room = tmp_path / "house" / "room"
+    room.mkdir(parents=True)
+    for file in (room.parent / "__init__.py", room / "__init__.py", room / "shown.py"):
+        file.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    left_out = frozenset({"room/shown"})
+    before = identity._package_hash("house", left_out)
+    (room / "shown.py").write_text("x = 1")
+    assert identity._package_hash("house", left_out) == before
+    (room / "counts.py").write_text("x = 1")
+    assert identity._package_hash("house", left_out) != before
 
 
 def closure(bonus):

@@ -184,7 +184,7 @@ def test_the_number_of_environments_changes_nothing(side_by_side):
         driver = driver_for(policy, evaluator.env, False)
         driver.width = side_by_side
         envs = (Coin() for _ in range(99))
-        records = play(driver, envs, episodes=20, seed=1, cap=10)
+        records = play(driver, envs, episodes=range(20), seed=1, cap=10)
         assert records == evaluator(policy, episodes=20, seed=1).episodes
     assert set(policy.batches) == {16}
 

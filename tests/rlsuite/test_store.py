@@ -452,6 +452,26 @@ def test_an_older_store_is_migrated_and_its_records_kept(path, monkeypatch):
         same(opened.get(record().key.digest), record())
 
 
+def test_a_store_of_version_2_learns_the_training_of_every_cell(path):
+    """Of a record that is damaged it stays unknown, and the migration goes on."""
+    with Store(path) as opened:
+        opened.put(record())
+        opened.put(record(seed=1))
+    digest = record(seed=1).key.digest
+    changed(path, "UPDATE run SET record = '{}' WHERE digest = ?", digest)
+    for index in ("run_by_training", "run_by_state"):
+        changed(path, f"DROP INDEX {index}")
+    changed(path, "ALTER TABLE run DROP COLUMN training")
+    changed(path, "UPDATE meta SET value = '2' WHERE key = 'schema'")
+    with pytest.raises(StoreError, match=r"of the older version 2"):
+        Store(path, read_only=True)
+    key = record().key
+    with Store(path) as opened:
+        assert opened._version() == SCHEMA_VERSION
+        assert opened.trained() == {key.training: key.digest, "": digest}
+        same(opened.get(key.digest), record())
+
+
 def test_a_store_without_a_version_is_damaged(path):
     Store(path).close()
     changed(path, "DELETE FROM meta")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -14,7 +16,7 @@ from rlsuite.reporting.plots import Series
 from rlsuite.reporting.strips import Dots
 from rlsuite.statistics import student_t_interval
 
-__all__ = ["band", "learning_series", "regret_series", "run_dots"]
+__all__ = ["band", "clock_series", "learning_series", "regret_series", "run_dots"]
 
 Floats = NDArray[np.float64]
 Styles = Mapping[str, int]
@@ -37,26 +39,60 @@ def regret_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
     return _evaluation_series(records, styles, "regret")
 
 
+def clock_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
+    """Mean return against seconds of training, a series for each agent whose clock is known.
+
+    Runs line up as they do against steps; each point stands at the mean of their seconds.
+    """
+    found = []
+    for agent, mine in _by_agent(records).items():
+        curves = [_known(record.curve, "mean_return") for record in mine]
+        clocks = [_known(record.curve, "train_seconds") for record in mine]
+        kept = [k for k, curve in enumerate(curves) if curve and len(curve) == len(clocks[k])]
+        if not kept:
+            continue
+        _, values = _aligned([curves[k] for k in kept])
+        _, seconds = _aligned([clocks[k] for k in kept])
+        if np.nanmax(seconds) > 0.0:
+            found.append(_series(agent, styles[agent], np.nanmean(seconds, axis=0), values))
+    return found
+
+
 def run_dots(
-    records: Sequence[RunRecord], agents: Sequence[str], styles: Styles, quantity: str
+    records: Sequence[RunRecord],
+    agents: Sequence[str],
+    styles: Styles,
+    quantity: str,
+    limit: int = 2_000,
 ) -> list[Dots]:
     """Every finished run of one task, a line for each agent in the given order.
 
-    `quantity` is the field of the record: `mean_return`, `score` or `regret`.
+    `quantity` is the field of the record: `mean_return`, `score` or `regret`. Of more than `limit`
+    runs some are left out, for each agent evenly over its seeds and at least two; `runs` of the
+    line counts them all.
     """
+    known: dict[str, list[tuple[str, float]]] = {agent: [] for agent in agents}
+    planned, failed = Counter[str](), Counter[str]()
+    for r in records:
+        planned[r.agent] += 1
+        failed[r.agent] += r.state != "ok"
+        if r.state == "ok" and (value := getattr(r, quantity)) is not None:
+            known[r.agent].append((f"seed {r.seed}", float(value)))
+    share = min(1.0, limit / max(sum(map(len, known.values())), 1))
     lines = []
-    for agent in agents:
-        mine = [record for record in records if record.agent == agent]
-        known = [
-            (f"seed {r.seed}", float(value))
-            for r in mine
-            if r.state == "ok" and (value := getattr(r, quantity)) is not None
-        ]
-        failed = sum(r.state != "ok" for r in mine)
-        interval = student_t_interval([value for _, value in known]) if known else None
-        note = f"{failed} of {len(mine)} failed" if failed and not known else ""
+    for agent, runs in known.items():
+        interval = student_t_interval([value for _, value in runs]) if runs else None
+        chosen = thin(len(runs), max(2, math.floor(share * len(runs))))
+        note = f"{failed[agent]} of {planned[agent]} failed" if failed[agent] and not runs else ""
         lines.append(
-            Dots(label=agent, style=styles[agent], points=tuple(known), mean=interval, note=note)
+            Dots(
+                label=agent,
+                style=styles[agent],
+                points=tuple(runs[k] for k in chosen),
+                runs=len(runs),
+                mean=interval,
+                note=note,
+            )
         )
     return lines
 

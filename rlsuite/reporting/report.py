@@ -19,7 +19,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,18 @@ from registry.specs import Entry
 from rlsuite.records import RunRecord, TrainingCurve
 from rlsuite.reporting import report_views as views
 from rlsuite.reporting.axes import thin
+from rlsuite.reporting.comparing import compare_boards
+from rlsuite.reporting.comparison_views import comparison_views
 from rlsuite.reporting.formatting import seconds_text
-from rlsuite.reporting.leaderboard import distinct_records, leaderboards
+from rlsuite.reporting.gathering import FULL, gathered, shown_runs
+from rlsuite.reporting.leaderboard import boards_of, distinct_records
+from rlsuite.reporting.record_views import (
+    failure_views,
+    machine_view,
+    note_views,
+    setting_views,
+)
+from rlsuite.reporting.task_views import task_views
 
 __all__ = ["render_report", "write_report"]
 
@@ -84,9 +94,9 @@ def render_report(
     sections: Iterable[Entry] | None = None,
 ) -> str:
     """The report as a string of HTML; `sections` are those of all plugins unless given."""
-    kept, _ = distinct_records(records)
+    kept, notes = distinct_records(gathered(records))
     entries = registry.entries("report_section") if sections is None else sections
-    context = _context(kept) if kept else {}
+    context = _context(kept, notes) if kept else {}
     return (
         _environment()
         .get_template("report.html")
@@ -104,17 +114,20 @@ def render_report(
     )
 
 
-def _context(records: Sequence[RunRecord]) -> dict[str, Any]:
-    boards = leaderboards(records)
+def _context(records: Sequence[RunRecord], notes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    boards = boards_of(records, notes)
+    compared = compare_boards(boards, records)
+    shown = shown_runs(records)
     return {
-        "boards": views.board_views(boards),
-        "tasks": views.task_views(boards, records),
+        "boards": views.board_views(boards, compared),
+        "comparisons": comparison_views(boards, compared),
+        "tasks": task_views(boards, records),
         "run_columns": views.RUN_COLUMNS,
-        "runs": views.run_rows(records),
-        "notes": views.note_views(records),
-        "failures": views.failure_views(records),
-        "settings": views.setting_views(records),
-        "machine": views.machine_view(records),
+        "runs": views.run_rows(shown),
+        "notes": note_views(records),
+        "failures": failure_views(records),
+        "settings": setting_views(records),
+        "machine": machine_view(records),
         "time_columns": views.TIME_COLUMNS,
         "times": views.time_rows(records),
     }
@@ -128,6 +141,7 @@ def _headline(records: Sequence[RunRecord]) -> dict[str, Any]:
         "agents": len({(record.agent, record.agent_id) for record in records}),
         "tasks": len({record.task for record in records}),
         "steps": f"{sum(record.steps_used for record in records):,}",
+        "shown": min(len(records), FULL),
         "seconds": seconds_text(seconds),
     }
 
@@ -175,10 +189,11 @@ def _section(entry: Entry, records: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _data(records: Sequence[RunRecord], title: str, command: str) -> Any:
-    """All figures as JSON that cannot end its script element or start another."""
+    """The figures of the runs shown, as JSON that cannot end its script or start another."""
     from markupsafe import Markup
 
-    content = {"title": title, "command": command, "runs": [_run_data(r) for r in records]}
+    runs = [_run_data(r) for r in shown_runs(records)]
+    content = {"title": title, "command": command, "runs_in_all": len(records), "runs": runs}
     text = json.dumps(_finite(content), sort_keys=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

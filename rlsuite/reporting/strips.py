@@ -44,11 +44,15 @@ LANES = (0, -4, 4, -8, 8)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dots:
-    """One line of a strip chart: `(name, value)` of every run, and their mean with its interval."""
+    """One line of a strip chart: `(name, value)` of every run, and their mean with its interval.
+
+    `runs` counts those that a chart with too many dots leaves out too.
+    """
 
     label: str
     style: int
     points: tuple[tuple[str, float], ...]
+    runs: int = 0
     mean: Interval | None = None
     note: str = ""
 

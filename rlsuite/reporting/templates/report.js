@@ -43,28 +43,42 @@
     });
   }
 
-  const data = document.getElementById("rlsuite-data");
-  const runs = document.querySelector("#runs table");
-  if (!runs) return;
-  document.querySelector("#runs .tools").hidden = false;
+  // A filter for each section that offers one: a row stays if it holds every word, or `seed=3`.
+  for (const section of document.querySelectorAll("section")) {
+    const tools = section.querySelector(".tools");
+    if (!tools) continue;
+    tools.hidden = false;
+    const shown = tools.querySelector(".shown");
+    const rows = [...section.querySelectorAll("table.sortable tbody tr")];
+    const texts = rows.map((row) => {
+      const heads = row.closest("table").tHead.rows[0].cells;
+      return [...row.cells]
+        .map((cell, column) => {
+          const words = cell.textContent.trim();
+          return `${words} ${heads[column].textContent.trim()}=${words}`.toLowerCase();
+        })
+        .join(" ");
+    });
+    tools.querySelector("input").addEventListener("input", (event) => {
+      const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      rows.forEach((row, index) => {
+        row.hidden = !words.every((word) => texts[index].includes(word));
+        count += !row.hidden;
+      });
+      for (const card of section.querySelectorAll("article")) {
+        card.hidden = words.length > 0 && !card.querySelector("tbody tr:not([hidden])");
+      }
+      shown.textContent = words.length ? `${count} of ${rows.length} lines` : "";
+    });
+  }
 
-  const filter = document.getElementById("filter");
-  const shown = document.getElementById("shown");
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of runs.tBodies[0].rows) {
-      const cells = [...row.cells].map((cell) => cell.textContent.trim().toLowerCase());
-      const text = `${cells.join(" ")} seed ${cells[2]}`;
-      row.hidden = !words.every((word) => text.includes(word));
-      count += !row.hidden;
-    }
-    shown.textContent = words.length ? `${count} of ${runs.tBodies[0].rows.length} runs` : "";
-  });
-
-  document.getElementById("download").addEventListener("click", () => {
+  const download = document.getElementById("download");
+  if (!download) return;
+  download.addEventListener("click", () => {
+    const data = document.getElementById("rlsuite-data").textContent;
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([data.textContent], { type: "application/json" }));
+    link.href = URL.createObjectURL(new Blob([data], { type: "application/json" }));
     link.download = "rlsuite-report.json";
     link.click();
     URL.revokeObjectURL(link.href);

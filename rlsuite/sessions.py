@@ -103,6 +103,7 @@ def train_agent(
     device: str = "cpu",
     episodes: int = 20,
     on_step: Callable[[int, int], bool | None] | None = None,
+    tensorboard: Path | None = None,
 ) -> TrainingResult:
     """Trains an agent, saves it if asked to, and evaluates it in an environment of its own.
 
@@ -118,6 +119,7 @@ def train_agent(
         episodes: Episodes of the evaluation.
         on_step: Called after every step with the steps done and the steps in all; False stops.
             A training that was stopped is saved, but not evaluated.
+        tensorboard: Folder for a file that TensorBoard reads while the training goes on.
 
     Raises:
         RlsuiteError: whatever is refused; a place that cannot be written is refused before the
@@ -130,9 +132,19 @@ def train_agent(
     total = task.total_timesteps if steps is None else steps
     log = TrainingLog()
     stopped = False
+    follow = None
+    if tensorboard is not None:
+        from rlsuite.reporting.event_files import TrainingFile
+
+        about = {"agent": agent, "environment": environment, "seed": seed}
+        about |= {f"agent: {name}": value for name, value in (settings or {}).items()}
+        about |= {f"environment: {name}": value for name, value in (env_settings or {}).items()}
+        follow = TrainingFile(tensorboard, about, total)
 
     def callback(_: Any) -> bool:
         nonlocal stopped
+        if follow is not None:
+            follow(log)
         stopped = on_step is not None and on_step(log.steps, total) is False
         return not stopped
 
@@ -146,6 +158,8 @@ def train_agent(
     if not stopped:
         with Evaluator(task, lambda: make_environment(task)) as evaluator:
             found = evaluator(learner, episodes=episodes, seed=seed)
+    if follow is not None:
+        follow.close(log, found)
     return TrainingResult(
         steps=log.steps, episodes=log.episodes, total=total, regret=log.regret, evaluation=found
     )

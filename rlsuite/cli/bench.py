@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rlsuite.cli.options import TENSORBOARD
+
 __all__ = ["FailOn", "app"]
 
 
@@ -119,6 +121,7 @@ def run(
         str | None,
         typer.Option("--memory", help="Memory at which a cell is stopped, like 2GiB."),
     ] = None,
+    tensorboard: Annotated[Path | None, TENSORBOARD] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
@@ -148,6 +151,7 @@ def run(
             report=None if no_report else report,
             selection=chosen,
             how=How(workers=workers, timeout=timeout, memory=memory),
+            tensorboard=tensorboard,
             as_json=as_json,
         )
     )

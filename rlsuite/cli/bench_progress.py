@@ -63,8 +63,10 @@ class _Lines:
         retried = state.running.get(event.index) if isinstance(event, CellRetried) else None
         state(event)
         if isinstance(event, SuiteStarted):
-            said = f"{counted(event.total, 'cell')}: {len(event.to_run):,} to run"
-            typer.echo(said + (f", {event.reused:,} stored" if event.reused else ""))
+            left_out = event.total - event.reused - len(event.to_run)
+            counts = {"to run": len(event.to_run), "stored": event.reused, "left out": left_out}
+            said = [f"{count:,} {what}" for what, count in counts.items() if count]
+            typer.echo(f"{counted(event.total, 'cell')}: {', '.join(said)}")
         elif isinstance(event, CellRetried) and retried is not None:
             where = f"{retried.task}  {retried.agent}  seed {retried.seed}"
             typer.echo(f"{where}  {event.state.upper()}, tried again: {last_line(event.detail)}")

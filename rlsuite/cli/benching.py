@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
 from rlsuite.diagnosis import write_failure
 from rlsuite.records import RunRecord
+from rlsuite.reporting.event_files import CellFiles
 from rlsuite.reporting.formatting import failure_lines
 from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.reporting.report import write_report
@@ -49,6 +50,7 @@ def run_suite(
     report: Path | None,
     selection: Selection,
     how: How,
+    tensorboard: Path | None = None,
     as_json: bool = False,
 ) -> int:
     """Runs a suite, prints its leaderboards and writes its report; returns the exit code."""
@@ -58,10 +60,11 @@ def run_suite(
     if report is not None:
         refuse_unwritable(report)
     suite.check()
+    files = None if tensorboard is None else CellFiles(tensorboard)
     if not as_json:
         typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
-        with _progress(as_json) as progress:
+        with _progress(as_json, files) as progress:
             result = benchmark(suite, store=path, progress=progress, choose=choose, **asdict(how))
     except KeyboardInterrupt:
         if as_json:
@@ -90,12 +93,19 @@ def _report(result: BenchmarkResult, report: Path | None, command: str) -> Path 
 
 
 @contextmanager
-def _progress(as_json: bool) -> Iterator[Callable[[Event], None]]:
-    if as_json:
-        yield lambda event: typer.echo(json_line(event))
-        return
-    with bench_progress() as progress:
-        yield progress
+def _progress(as_json: bool, files: CellFiles | None) -> Iterator[Callable[[Event], None]]:
+    with nullcontext(_echo_json) if as_json else bench_progress() as show:
+
+        def tell(event: Event) -> None:
+            if files is not None:
+                files(event)
+            show(event)
+
+        yield tell
+
+
+def _echo_json(event: Event) -> None:
+    typer.echo(json_line(event))
 
 
 def report_again(source: str, *, store: Path | None, report: Path) -> None:

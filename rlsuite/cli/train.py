@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rlsuite.cli.console import counted
-from rlsuite.cli.options import AGENT, DEVICE, ENV_SET, ENVIRONMENT, SEED, SET
+from rlsuite.cli.options import AGENT, DEVICE, ENV_SET, ENVIRONMENT, SEED, SET, TENSORBOARD
 from rlsuite.cli.values import parse_assignments
 
 __all__ = ["train"]
@@ -31,6 +31,7 @@ def train(
     episodes: Annotated[
         int, typer.Option("--episodes", help="Episodes of the evaluation at the end.")
     ] = 20,
+    tensorboard: Annotated[Path | None, TENSORBOARD] = None,
 ) -> None:
     """Train an agent in an environment, then say how good it became.
 
@@ -57,6 +58,7 @@ def train(
             device=device,
             episodes=episodes,
             on_step=on_step,
+            tensorboard=tensorboard,
         )
     regret = "" if result.regret is None else f"; regret while learning {number(result.regret)}"
     trained = f"{counted(result.steps, 'step')}, {counted(result.episodes, 'episode')}"

@@ -20,6 +20,7 @@ __all__ = [
     "cell_text",
     "main_heading",
     "main_text",
+    "markdown_text",
     "quantities",
     "quantity_name",
     "rank_text",
@@ -88,9 +89,9 @@ def to_markdown(board: Leaderboard) -> str:
     tables = [summary_table(board)]
     if len(board.tasks) > 1:
         tables.append(task_table(board))
-    parts = [f"### {_markdown(board.family)}"]
+    parts = [f"### {markdown_text(board.family)}"]
     parts += [_markdown_table(table) for table in tables]
-    parts.append("\n".join(f"- {_markdown(note)}" for note in board.notes))
+    parts.append("\n".join(f"- {markdown_text(note)}" for note in board.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -238,10 +239,10 @@ def _markdown_table(table: Table) -> str:
     lines: list[Sequence[str]] = [[column.name for column in table.columns]]
     lines.append(["---:" if column.numeric else "---" for column in table.columns])
     lines += table.rows
-    return "\n".join(f"| {' | '.join(_markdown(text) for text in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(markdown_text(text) for text in line)} |" for line in lines)
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that cannot end a cell, start a tag or break a line."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return plain.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")

@@ -70,6 +70,17 @@ def test_workers_and_limits(cli, tiny):
     assert "workers is a whole number of at least 1, got 0" in refused.err
 
 
+def test_curves_for_tensorboard(cli, tiny):
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    assert cli("bench", tiny, "--only", "agent=q", "--tensorboard", "tb", "--no-report").code == 0
+    assert len(list(Path("tb").rglob("*tfevents*"))) == 2
+    Path("file").touch()
+    refused = cli("bench", tiny, "--tensorboard", "file")
+    assert refused.code == 2
+    assert refused.out == ""
+    assert "the TensorBoard folder file cannot be written: Not a directory" in refused.err
+
+
 def test_nothing_chosen_is_said(cli, tiny):
     shown = cli("bench", tiny, "--retry-failed")
     assert shown.code == 0

@@ -199,3 +199,12 @@ def test_ctrl_c_before_the_first_step_and_a_second_one_interrupt_at_once():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_training_writes_curves_for_tensorboard(cli):
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    words = ("train", "rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", "--steps", "300")
+    plain = cli(*words)
+    shown = cli(*words, "--tensorboard", "tb")
+    assert (shown.code, shown.out) == (0, plain.out)
+    assert len(list(Path("tb").rglob("*tfevents*"))) == 1

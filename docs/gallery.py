@@ -81,6 +81,41 @@ PICTURES = (
         "--set step_size=0.1 --sampled --out cliff_walk_visits.png",
     ),
     Picture(
+        file="windy_grid.gif",
+        title="[WindyGrid](environments/windy_grid.md)",
+        text="Q-learning in a wind that blows upwards; each chevron carries one cell. The shortest "
+        "way goes round by the right border.",
+        command="play rlsuite/WindyGrid-v0 --agent rlsuite/QLearning-v0 --set step_size=0.5 "
+        "--gif windy_grid.gif",
+    ),
+    Picture(
+        file="windy_grid_policy.png",
+        title="With king's moves",
+        text="The optimal policy with eight moves, which needs seven steps.",
+        command="plot policy optimal rlsuite/WindyGrid-v0 --env-set king_moves=true "
+        "--out windy_grid_policy.png",
+    ),
+    Picture(
+        file="random_walk.gif",
+        title="[RandomWalk](environments/random_walk.md)",
+        text="Nothing to decide: the task is to predict the value of each state.",
+        command="play rlsuite/RandomWalk-v0 --agent rlsuite/Random-v0 --seed 4 "
+        "--gif random_walk.gif",
+    ),
+    Picture(
+        file="deep_sea.gif",
+        title="[DeepSea](environments/deep_sea.md)",
+        text="Q-learning that explores by chance has learned to go left, where steps cost nothing, "
+        "and has never seen the treasure.",
+        command="play rlsuite/DeepSea-v0 --agent rlsuite/QLearning-v0 --gif deep_sea.gif",
+    ),
+    Picture(
+        file="garnet.gif",
+        title="[Garnet](environments/garnet.md)",
+        text="Q-learning on a random MDP, whose states are no places: numbered tiles.",
+        command="play rlsuite/Garnet-v0 --agent rlsuite/QLearning-v0 --seed 1 --gif garnet.gif",
+    ),
+    Picture(
         file="bernoulli_bandit.gif",
         title="[BernoulliBandit](environments/bernoulli_bandit.md)",
         text="Thompson sampling while it learns: means of what the arms have paid, their 95% "

@@ -10,7 +10,7 @@ import numpy as np
 
 from registry.errors import SettingError
 
-__all__ = ["check_count", "check_real", "check_state", "generator_from"]
+__all__ = ["check_count", "check_flag", "check_real", "check_state", "generator_from"]
 
 
 def check_count(setting: str, value: object, *, low: int = 1) -> int:
@@ -22,6 +22,17 @@ def check_count(setting: str, value: object, *, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise SettingError(f"{setting} must be a whole number of at least {low}, got {value!r}.")
     return int(value)
+
+
+def check_flag(setting: str, value: object) -> bool:
+    """`value` as it is.
+
+    Raises:
+        SettingError: it is not True or False.
+    """
+    if not isinstance(value, bool):
+        raise SettingError(f"{setting} must be True or False, got {value!r}.")
+    return value
 
 
 def check_real(setting: str, value: object, what: str, low: float, high: float) -> float:

@@ -30,6 +30,42 @@ def _tabular(registry: Transaction) -> None:
         summary="Sutton & Barto's Example 6.6: the shortest path runs along a cliff.",
     )
     registry.add_task("rlsuite/CliffWalk-v0", total_timesteps=20_000, family="tabular")
+    registry.add_env(
+        "rlsuite/WindyGrid-v0",
+        "rlsuite_envs.tabular.windy_grid:WindyGrid",
+        vector_entry_point="rlsuite_envs.vector.tabular:windy_grid",
+        max_episode_steps=200,
+        summary="Sutton & Barto's Example 6.5: a crosswind blows towards the upper edge.",
+    )
+    registry.add_task("rlsuite/WindyGrid-v0", total_timesteps=50_000, family="tabular")
+    registry.add_env(
+        "rlsuite/Garnet-v0",
+        "rlsuite_envs.tabular.garnet:Garnet",
+        vector_entry_point="rlsuite_envs.vector.tabular:garnet",
+        max_episode_steps=1000,
+        summary="A random MDP of 20 states, drawn from a seed.",
+    )
+    registry.add_task("rlsuite/Garnet-v0", total_timesteps=100_000, family="tabular")
+    registry.add_env(
+        "rlsuite/DeepSea-v0",
+        "rlsuite_envs.tabular.deep_sea:DeepSea",
+        vector_entry_point="rlsuite_envs.vector.tabular:deep_sea",
+        summary="A dive of ten rows; only ten steps to the right in a row find the treasure.",
+    )
+    registry.add_task("rlsuite/DeepSea-v0", total_timesteps=50_000, family="exploration")
+    registry.add_env(
+        "rlsuite/RandomWalk-v0",
+        "rlsuite_envs.tabular.random_walk:RandomWalk",
+        vector_entry_point="rlsuite_envs.vector.tabular:random_walk",
+        max_episode_steps=1000,
+        summary="Sutton & Barto's Example 7.1: predict the values of 19 states in a row.",
+    )
+    registry.add_task(
+        "rlsuite/RandomWalk-v0",
+        total_timesteps=20_000,
+        metric="value_error",
+        family="prediction",
+    )
     registry.add_oracle(
         "gymnasium/ToyText-v0",
         "rlsuite_envs.tabular.toy_text:toy_text_oracle",

@@ -44,8 +44,12 @@ def test_there_are_environments_of_every_family():
         "rlsuite/BernoulliBandit-v0",
         "rlsuite/CliffWalk-v0",
         "rlsuite/ContextualBandit-v0",
+        "rlsuite/DeepSea-v0",
+        "rlsuite/Garnet-v0",
         "rlsuite/GridWorld-v0",
+        "rlsuite/RandomWalk-v0",
         "rlsuite/TokenGeneration-v0",
+        "rlsuite/WindyGrid-v0",
     } <= set(IDS)
 
 

@@ -34,6 +34,7 @@ Kind = Literal["values", "policy", "visits"]
 Floats = NDArray[np.float64]
 
 UP, RIGHT, DOWN, LEFT = (0, -1), (1, 0), (0, 1), (-1, 0)
+DIAGONALS_AND_STAYING = (1, -1), (1, 1), (-1, 1), (-1, -1), (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,10 +141,11 @@ def board_of(env: gym.Env[Any, Any]) -> Board | None:
     inner: Any = layers(env)[-1]
     if getattr(inner, "is_grid", False):
         scene = inner.scene()
+        moves = (UP, RIGHT, DOWN, LEFT, *DIAGONALS_AND_STAYING)
         return Board(
             rows=scene.rows,
             columns=scene.columns,
-            moves=(UP, RIGHT, DOWN, LEFT),
+            moves=moves[: int(inner.action_space.n)],
             starts=scene.starts,
             goals=scene.goals,
             walls=scene.obstacles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,15 +220,21 @@ def _ink_on(ground: Any) -> str:
 
 
 def _draw_arrows(axes: Any, board: Board, cells: list[int], pi: Floats) -> None:
-    """An arrow for each action, as long as it is probable; a single one in the middle."""
-    from matplotlib.patches import FancyArrow
+    """An arrow for each action, as long as it is probable; a single one in the middle.
+
+    A dot for an action that stays.
+    """
+    from matplotlib.patches import Circle, FancyArrow
 
     for cell in cells:
         y, x = divmod(cell, board.columns)
         for (dx, dy), p in zip(board.moves, pi[cell].tolist(), strict=True):
             if p < SHOWN:
                 continue
-            length = 0.14 + 0.32 * p
+            if dx == dy == 0:
+                axes.add_patch(Circle((x, y), 0.05 + 0.05 * p, facecolor=BLUE))
+                continue
+            length = (0.14 + 0.32 * p) / math.hypot(dx, dy)
             back = length / 2 if p > 1 - SHOWN else 0.0
             head = min(0.17, 0.6 * length)
             arrow = FancyArrow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,18 +37,19 @@ LARGEST, LONGEST_SIDE, MARGIN, STRIP = 96, 560, 12, 36
 SMALLEST, DETAILED, NUMBERED = 4, 16, 40
 """Sides of a cell: at least, with drawings in it, with numbers in it."""
 
-NARROWEST = 264
+NARROWEST, LOWEST = 264, 144
+"""Pixels of the whole picture, at least."""
 
 GOAL_CELL: Color = (223, 243, 236)
 CLIFF_DARK: Color = (177, 76, 0)
 
-MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
-"""(x, y) of the actions 0 up, 1 right, 2 down, 3 left."""
+MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0), (1, -1), (1, 1), (-1, 1), (-1, -1), (0, 0))
+"""(x, y) of the actions 0 up, 1 right, 2 down, 3 left; of king's moves, clockwise; of staying."""
 
 SHOWN = 0.04
 """Actions less probable than this get no arrow."""
 
-ARROWS = "^>v<"
+ARROWS = "^>v<↗↘↙↖o"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,7 @@ class Scene:
     """What stands where, all cells by their numbers: row * columns + column.
 
     `empty` are places without a state; `numbered` writes the number of each state into its cell.
+    `wind`: how far each column's wind blows upwards; empty where there is none.
     """
 
     rows: int
@@ -65,6 +68,7 @@ class Scene:
     cliff: frozenset[int] = frozenset()
     empty: frozenset[int] = frozenset()
     numbered: bool = False
+    wind: tuple[int, ...] = ()
 
     @property
     def n_cells(self) -> int:
@@ -80,7 +84,8 @@ class Overlay:
         values: A number for each cell, [S]; NaN: none. Shown as a heat map, with the numbers where
             cells are large enough. The colours range over the cells that can be reached from a
             start; what lies beyond has the colour of the nearer end.
-        policy: Probabilities [S, 4] of going up, right, down, left, shown as arrows.
+        policy: Probabilities [S, A] of the actions, shown as arrows: up, right, down, left, and of
+            king's moves up right, down right, down left, up left, staying.
     """
 
     values: NDArray[np.float64] | None = None
@@ -90,12 +95,19 @@ class Overlay:
 NOTHING = Overlay()
 
 
-def tiles(n_states: int, starts: frozenset[int] = frozenset()) -> Scene:
-    """The scene of a table whose states are no places: numbered tiles, near a square."""
+def tiles(
+    n_states: int,
+    starts: frozenset[int] = frozenset(),
+    goals: frozenset[int] = frozenset(),
+) -> Scene:
+    """The scene of a table whose states are no places: numbered tiles, near a square.
+
+    Goals have a flag instead of the number.
+    """
     columns = int(np.ceil(np.sqrt(n_states)))
     rows = -(-n_states // columns)
     empty = frozenset(range(n_states, rows * columns))
-    return Scene(rows=rows, columns=columns, starts=starts, empty=empty, numbered=True)
+    return Scene(rows=rows, columns=columns, starts=starts, goals=goals, empty=empty, numbered=True)
 
 
 def frame(scene: Scene, agent: int | None, caption: str = "", overlay: Overlay = NOTHING) -> Frame:
@@ -108,7 +120,7 @@ def frame(scene: Scene, agent: int | None, caption: str = "", overlay: Overlay =
         overlay: Values and a policy to draw over the cells.
     """
     canvas = Canvas.on(_ground(scene))
-    side, left = _measures(scene)
+    side, left, _ = _measures(scene)
     if overlay.values is not None:
         _draw_values(canvas, scene, overlay.values)
     if overlay.policy is not None and side >= DETAILED:
@@ -156,29 +168,30 @@ def number(value: float, *, whole: bool = True) -> str:
     return shown.replace("-", "−")
 
 
-def _measures(scene: Scene) -> tuple[int, int]:
-    """Side of a cell, and where the first one begins from the left."""
+def _measures(scene: Scene) -> tuple[int, int, int]:
+    """Side of a cell, and where the first one begins from the left and from the top."""
     side = LONGEST_SIDE // max(scene.rows, scene.columns)
     side = min(max(side, SMALLEST), LARGEST)
     width = max(side * scene.columns + 2 * MARGIN, NARROWEST)
-    return side, (width - side * scene.columns) // 2
+    spare = max(LOWEST - (side * scene.rows + MARGIN + STRIP), 0)
+    return side, (width - side * scene.columns) // 2, MARGIN + spare // 2
 
 
 def _corner(scene: Scene, cell: int) -> tuple[int, int]:
-    side, left = _measures(scene)
+    side, left, top = _measures(scene)
     row, column = divmod(cell, scene.columns)
-    return left + column * side, MARGIN + row * side
+    return left + column * side, top + row * side
 
 
 @lru_cache(maxsize=32)
 def _ground(scene: Scene) -> Frame:
     """All that does not move. Nobody writes to it."""
-    side, left = _measures(scene)
-    height = scene.rows * side + MARGIN + STRIP
+    side, left, top = _measures(scene)
+    height = scene.rows * side + 2 * top - MARGIN + STRIP
     canvas = Canvas(height, scene.columns * side + 2 * left)
     gap = 1 if side >= DETAILED else 0
     if not scene.empty:
-        canvas.fill(left, MARGIN, scene.columns * side + gap, scene.rows * side + gap, LINE)
+        canvas.fill(left, top, scene.columns * side + gap, scene.rows * side + gap, LINE)
     for cell in sorted(set(range(scene.n_cells)) - scene.empty):
         x, y = _corner(scene, cell)
         _draw_cell(canvas, scene, cell, x, y, side)
@@ -189,7 +202,7 @@ def _ground(scene: Scene) -> Frame:
 def _draw_cell(canvas: Canvas, scene: Scene, cell: int, x: int, y: int, side: int) -> None:
     inner = side - 1 if side >= DETAILED else side
     left, top = (x + 1, y + 1) if side >= DETAILED else (x, y)
-    if scene.numbered:
+    if scene.numbered and cell not in scene.goals:
         canvas.fill(left, top, inner, inner, LINE)
         canvas.fill(left + 1, top + 1, inner - 2, inner - 2, CELL)
         if side >= DETAILED:
@@ -207,9 +220,21 @@ def _draw_cell(canvas: Canvas, scene: Scene, cell: int, x: int, y: int, side: in
             _draw_flag(canvas, x, y, side)
     else:
         canvas.fill(left, top, inner, inner, CELL)
+        if scene.wind and side >= DETAILED:
+            _draw_wind(canvas, scene.wind[cell % scene.columns], x, y, side)
         if cell in scene.starts and side >= DETAILED:
             size = side * 0.24
             canvas.text(x + side / 2, y + side / 2 + size / 2, "S", size, FAINT, anchor="center")
+
+
+def _draw_wind(canvas: Canvas, strength: int, x: float, y: float, side: float) -> None:
+    """As many chevrons pointing up as the wind blows far."""
+    for k in range(strength):
+        middle = x + side / 2
+        foot = y + side * (0.62 + 0.2 * (k - (strength - 1) / 2))
+        half, rise = 0.16 * side, 0.13 * side
+        points = [(middle - half, foot), (middle, foot - rise), (middle + half, foot)]
+        canvas.line(points, max(0.035 * side, 1.2), LINE)
 
 
 def _draw_cliff(canvas: Canvas, x: int, y: int, side: int) -> None:
@@ -294,7 +319,7 @@ def _reachable(scene: Scene) -> frozenset[int]:
     while frontier:
         cell = frontier.pop()
         reached.add(cell)
-        for dx, dy in MOVES:
+        for dx, dy in MOVES[:4]:
             neighbour = cell + dy * scene.columns + dx
             beside = 0 <= cell % scene.columns + dx < scene.columns
             if beside and neighbour in remaining and neighbour not in reached:
@@ -303,7 +328,7 @@ def _reachable(scene: Scene) -> frozenset[int]:
 
 
 def _draw_values(canvas: Canvas, scene: Scene, values: NDArray[np.float64]) -> None:
-    side, left = _measures(scene)
+    side, left, _ = _measures(scene)
     colors = _colored(scene, values)
     inset = 1 if side >= DETAILED else 0
     for cell, color in colors.items():
@@ -335,24 +360,29 @@ def _draw_legend(canvas: Canvas, margin: int, low: str, high: str) -> None:
 
 def _draw_policy(canvas: Canvas, scene: Scene, overlay: Overlay) -> None:
     assert overlay.policy is not None
-    side, _ = _measures(scene)
+    side = _measures(scene)[0]
     ground = {} if overlay.values is None else _colored(scene, overlay.values)
     lifted = 0.08 * side if ground and side >= NUMBERED else 0.0
     for cell in _open_cells(scene):
         x, y = _corner(scene, cell)
         color = readable_on(ground.get(cell, CELL))
-        for (dx, dy), p in zip(MOVES, overlay.policy[cell].tolist(), strict=True):
+        for (dx, dy), p in zip(MOVES, overlay.policy[cell].tolist(), strict=False):
             if p < SHOWN:
                 continue
-            length = (0.14 + 0.22 * p) * side
+            if dx == dy == 0:
+                canvas.disc(x + side / 2, y + side / 2 - lifted, (0.05 + 0.03 * p) * side, color)
+                continue
+            length = (0.14 + 0.22 * p) * side / math.hypot(dx, dy)
             back = 0.5 * length if p > 1 - SHOWN else 0.0  # a single arrow stands in the middle
             cx, cy = x + side / 2 - dx * back, y + side / 2 - lifted - dy * back
             canvas.arrow(cx, cy, dx * length, dy * length, max(0.05 * side, 1.5), color)
 
 
 def _symbol(scene: Scene, cell: int, overlay: Overlay) -> str:
-    if scene.numbered:
-        return "" if cell in scene.empty else str(cell)
+    if cell in scene.empty:
+        return ""
+    if scene.numbered and cell not in scene.goals:
+        return str(cell)
     for cells, symbol in ((scene.obstacles, "#"), (scene.cliff, "C"), (scene.goals, "G")):
         if cell in cells:
             return symbol

@@ -20,11 +20,14 @@ RIGHT, LEFT, DOWN, UP = (0x4000004F, 0x40000050, 0x40000051, 0x40000052)
 ROW_SUM_TOLERANCE = 1e-6
 
 
-def direction_keys() -> Keys:
-    """Arrow keys and W, D, S, A for 0 up, 1 right, 2 down, 3 left, as Gymnasium's `play` reads."""
+def direction_keys(n_actions: int = 4) -> Keys:
+    """Arrow keys and W, D, S, A for 0 up, 1 right, 2 down, 3 left, as Gymnasium's `play` reads.
+
+    E, C, Z and Q are the four diagonal moves after them, clockwise from up right; X stays.
+    """
     arrows: list[str | int] = [UP, RIGHT, DOWN, LEFT]
-    letters: list[str | int] = list("wdsa")
-    return {(key,): a for keys in (arrows, letters) for a, key in enumerate(keys)}
+    letters: list[str | int] = list("wdsaeczqx")
+    return {(key,): a for keys in (arrows, letters[:n_actions]) for a, key in enumerate(keys)}
 
 
 def digit_keys(count: int) -> Keys:

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.checks import check_count, check_real, check_state
+from rlsuite_envs.checks import check_count, check_flag, check_real, check_state
 from rlsuite_envs.rendering.grid import Scene
 from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
@@ -157,6 +157,11 @@ class GridWorld(TabularEnv):
         return super().reset(seed=seed)
 
     @property
+    def follows_model(self) -> bool:
+        """Whether a compiled loop may step it: cells are shown as numbers, and none are redrawn."""
+        return type(self).step is TabularEnv.step and not self.redraw and self._is_bare
+
+    @property
     def model(self) -> TabularMDP:
         """The dynamics on the present layout, without the time limit.
 
@@ -269,8 +274,7 @@ def _check_combination(
         raise SettingError(
             f"observation must be 'index', 'position' or 'planes', got {observation!r}."
         )
-    if not isinstance(redraw, bool):
-        raise SettingError(f"redraw must be True or False, got {redraw!r}.")
+    check_flag("redraw", redraw)
     given = [name for name, value in drawn.items() if value is not None]
     if map is not None and given:
         raise SettingError(f"give map or {' and '.join(given)}, not both: a map is fixed.")

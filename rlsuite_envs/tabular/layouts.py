@@ -160,16 +160,18 @@ def absorbing_mdp(
     probability: NDArray[np.float64],
     reward: NDArray[np.float64],
     terminal: NDArray[np.bool_],
-    start: int,
+    start: int | NDArray[np.float64],
     absorbing: frozenset[int],
 ) -> TabularMDP:
-    """The MDP that starts in one cell; `absorbing` cells, never stood on, keep who is put there."""
+    """The MDP whose `absorbing` states, where nobody ever acts, keep who is put there.
+
+    It starts in one state, or is given the probability of each, [S].
+    """
     still = sorted(absorbing)
     next_state, reward, terminal = next_state.copy(), reward.copy(), terminal.copy()
     next_state[still] = np.array(still, np.int64)[:, None, None]
     reward[still], terminal[still] = 0.0, True
-    distribution = np.zeros(len(next_state))
-    distribution[start] = 1.0
+    distribution = np.eye(1, len(next_state), start)[0] if isinstance(start, int) else start
     return TabularMDP(
         next_state=next_state,
         probability=probability,

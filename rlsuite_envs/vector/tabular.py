@@ -1,4 +1,4 @@
-"""Every table as a vector environment: GridWorld, CliffWalk, Gymnasium's toy text, your own."""
+"""Every table as a vector environment: the built-in ones, Gymnasium's toy text, your own."""
 
 from __future__ import annotations
 
@@ -16,15 +16,27 @@ from numpy.typing import NDArray
 from registry.errors import SettingError
 from rlsuite_envs.compiled import compiled
 from rlsuite_envs.tabular.cliff_walk import CliffWalk
+from rlsuite_envs.tabular.deep_sea import DeepSea
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
+from rlsuite_envs.tabular.garnet import Garnet
 from rlsuite_envs.tabular.grid_world import GridWorld, Planes
 from rlsuite_envs.tabular.mdp import TabularMDP, refuse_wrappers
 from rlsuite_envs.tabular.oracle import TabularOracle
+from rlsuite_envs.tabular.random_walk import RandomWalk
+from rlsuite_envs.tabular.windy_grid import WindyGrid
 from rlsuite_envs.vector.base import RESET, SKIP, Batch, Column, NativeVectorEnv
 from rlsuite_envs.vector.checks import Ints
 from rlsuite_envs.vector.pcg64 import advance, generator, uniform, words
 
-__all__ = ["TabularVectorEnv", "cliff_walk", "grid_world"]
+__all__ = [
+    "TabularVectorEnv",
+    "cliff_walk",
+    "deep_sea",
+    "garnet",
+    "grid_world",
+    "random_walk",
+    "windy_grid",
+]
 
 OUTCOME = np.dtype(
     [
@@ -328,36 +340,32 @@ def _rows_of(every: Any, states: Ints) -> Any:
     return every.take(states, axis=0)
 
 
-def grid_world(
-    num_envs: int = 1,
-    *,
-    max_episode_steps: int | None = None,
-    autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-    **keywords: Any,
-) -> TabularVectorEnv:
-    """The vector form of `rlsuite/GridWorld-v0`; the other keywords are those of `GridWorld`."""
-    return TabularVectorEnv(
-        GridWorld(**keywords),
-        num_envs,
-        max_episode_steps=max_episode_steps,
-        autoreset_mode=autoreset_mode,
-    )
+def _vector_form(of: Callable[..., TabularEnv]) -> Callable[..., TabularVectorEnv]:
+    """The vector entry point of an environment; its other keywords are those of `of`."""
+
+    def make(
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        **keywords: Any,
+    ) -> TabularVectorEnv:
+        return TabularVectorEnv(
+            of(**keywords),
+            num_envs,
+            max_episode_steps=max_episode_steps,
+            autoreset_mode=autoreset_mode,
+        )
+
+    return make
 
 
-def cliff_walk(
-    num_envs: int = 1,
-    *,
-    max_episode_steps: int | None = None,
-    autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-    **keywords: Any,
-) -> TabularVectorEnv:
-    """The vector form of `rlsuite/CliffWalk-v0`; the other keywords are those of `CliffWalk`."""
-    return TabularVectorEnv(
-        CliffWalk(**keywords),
-        num_envs,
-        max_episode_steps=max_episode_steps,
-        autoreset_mode=autoreset_mode,
-    )
+cliff_walk = _vector_form(CliffWalk)
+deep_sea = _vector_form(DeepSea)
+garnet = _vector_form(Garnet)
+grid_world = _vector_form(GridWorld)
+random_walk = _vector_form(RandomWalk)
+windy_grid = _vector_form(WindyGrid)
 
 
 @compiled

@@ -105,6 +105,13 @@ def test_boards_of_grids_and_of_gymnasiums_own():
     assert board_of(gym.make("Taxi-v4")) is None
 
 
+def test_boards_of_kings():
+    king = board_of(gym.make("rlsuite/WindyGrid-v0", king_moves=True, stay=True))
+    assert (king.rows, king.columns, king.goals) == (7, 10, {37})
+    assert king.moves[4:] == ((1, -1), (1, 1), (-1, 1), (-1, -1), (0, 0))
+    assert len(board_of(gym.make("rlsuite/WindyGrid-v0")).moves) == 4
+
+
 @pytest.mark.parametrize("identifier", ["rlsuite/BernoulliBandit-v0", "CartPole-v1"])
 def test_a_task_without_a_table_is_refused(identifier):
     with pytest.raises(SettingError, match="has no table of states to plot"):

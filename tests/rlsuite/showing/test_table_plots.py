@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_values_are_a_heat_map_with_walls_pits_and_goals(tmp_path):
 def test_a_policy_is_arrows(tmp_path):
     plot_table(table("policy"), tmp_path / "a.png")
     assert (0, 114, 178) in colors_of(tmp_path / "a.png")
+
+
+def test_diagonals_and_staying_are_drawn_too(tmp_path):
+    moves = (*BOARD.moves, (1, 1), (0, 0))
+    board = replace(BOARD, moves=moves)
+    pictures = []
+    for actions in ([4] * 6, [5] * 6, [1] * 6):
+        plot_table(table("policy", board, np.eye(6)[actions]), tmp_path / "a.png")
+        assert (0, 114, 178) in colors_of(tmp_path / "a.png")
+        pictures.append((tmp_path / "a.png").read_bytes())
+    assert len(set(pictures)) == 3
 
 
 @pytest.mark.parametrize("kind", ["values", "policy", "visits"])

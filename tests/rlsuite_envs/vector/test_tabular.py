@@ -12,10 +12,22 @@ from hypothesis import strategies as st
 import rlsuite  # noqa: F401  (registers the ids)
 from registry.errors import OracleError, SettingError
 from rlsuite_envs.tabular.cliff_walk import CliffWalk
+from rlsuite_envs.tabular.deep_sea import DeepSea
 from rlsuite_envs.tabular.env import TabularEnv
+from rlsuite_envs.tabular.garnet import Garnet
 from rlsuite_envs.tabular.grid_world import GridWorld
 from rlsuite_envs.tabular.mdp import TabularMDP
-from rlsuite_envs.vector.tabular import TabularVectorEnv, cliff_walk, grid_world
+from rlsuite_envs.tabular.random_walk import RandomWalk
+from rlsuite_envs.tabular.windy_grid import WindyGrid
+from rlsuite_envs.vector.tabular import (
+    TabularVectorEnv,
+    cliff_walk,
+    deep_sea,
+    garnet,
+    grid_world,
+    random_walk,
+    windy_grid,
+)
 
 PAPER_MAP = ("S.#.", "...G", "#..G")
 GRIDS = [
@@ -82,6 +94,27 @@ def test_cliff_walk_equals_sync(side_by_side, slip, mode, limit, n, seed):
     ours = cliff_walk(n, max_episode_steps=limit, autoreset_mode=mode, slip=slip)
     theirs = side_by_side.sync(lambda: CliffWalk(slip=slip), n, limit, mode)
     side_by_side.drive(ours, theirs, seed=seed)
+
+
+TEXTBOOK = [
+    (deep_sea, DeepSea, {"size": 3}),
+    (deep_sea, DeepSea, {"size": 2, "stochastic": True, "mapping_seed": None}),
+    (garnet, Garnet, {"states": 4, "branching": 2, "ending": 0.2}),
+    (garnet, Garnet, {"ending": 0.0, "mdp_seed": 1}),
+    (random_walk, RandomWalk, {"states": 3}),
+    (windy_grid, WindyGrid, {}),
+    (windy_grid, WindyGrid, {"king_moves": True, "stay": True, "stochastic_wind": True}),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=st.sampled_from(TEXTBOOK), mode=modes, limit=limits, n=widths, seed=seeds)
+def test_the_textbook_equals_sync(side_by_side, case, mode, limit, n, seed):
+    vector, single, keywords = case
+    ours = vector(n, max_episode_steps=limit, autoreset_mode=mode, **keywords)
+    side_by_side.drive(
+        ours, side_by_side.sync(lambda: single(**keywords), n, limit, mode), seed=seed
+    )
 
 
 class FloatProb(gym.Wrapper):

@@ -61,33 +61,26 @@ def pack(record: RunRecord) -> tuple[str, Blobs]:
 
 
 def unpack(text: str, blobs: Blobs) -> RunRecord:
-    """The inverse of `pack`.
+    """The inverse of `pack`; without any array the record has neither episodes nor training.
 
     Raises:
         ValueError, KeyError, TypeError, zlib.error: the text or the arrays are damaged.
     """
-    plain = decoded(json.loads(text))
-    columns = {name: unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES}
-    episodes = tuple(
-        EpisodeRecord(
-            index=int(row[0]),
-            seed=int(row[1]),
-            episode_return=float(row[2]),
-            length=int(row[3]),
-            terminated=bool(row[4]),
-            truncated=bool(row[5]),
-            capped=bool(row[6]),
-        )
-        for row in zip(*columns.values(), strict=True)
-    )
+    plain = json.loads(text, object_hook=_decoded_object)
+    plain["key"] = RunKey(identity=plain["key"])
+    plain["curve"] = tuple([CurvePoint(**point) for point in plain["curve"]])
+    plain["notes"] = tuple(plain["notes"])
+    if not blobs:
+        return RunRecord(**plain)
+    columns = [unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES]
+    flags = [column.astype(bool) if column.dtype == np.uint8 else column for column in columns]
+    rows = zip(*(column.tolist() for column in flags), strict=True)
+    episodes = tuple([EpisodeRecord(**dict(zip(EPISODE_TYPES, row, strict=True))) for row in rows])
     training = None
     if "training.step" in blobs:
         training = TrainingCurve(
             **{name: unpacked(blobs[f"training.{name}"]) for name in TRAINING_TYPES}
         )
-    plain["key"] = RunKey(identity=plain["key"])
-    plain["curve"] = tuple(CurvePoint(**point) for point in plain["curve"])
-    plain["notes"] = tuple(plain["notes"])
     return RunRecord(**plain, episodes=episodes, training=training)
 
 
@@ -158,9 +151,11 @@ def encoded(value: Any) -> Any:
 def decoded(value: Any) -> Any:
     """The inverse of `encoded`; lists stay lists."""
     if isinstance(value, dict):
-        if value.keys() == {"float"}:
-            return float(value["float"])
-        return {key: decoded(item) for key, item in value.items()}
+        return _decoded_object({key: decoded(item) for key, item in value.items()})
     if isinstance(value, list):
         return [decoded(item) for item in value]
     return value
+
+
+def _decoded_object(value: dict[str, Any]) -> Any:
+    return float(value["float"]) if value.keys() == {"float"} else value

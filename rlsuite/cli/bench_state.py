@@ -188,9 +188,9 @@ class BenchState:
         """
         found = []
         for family, tasks in self.results.items():
-            agents = {agent for by_agent in tasks.values() for agent in by_agent}
+            agents = sorted({agent for by_agent in tasks.values() for agent in by_agent})
             scored = {t: by for t, by in tasks.items() if _all_scored(by)}
-            common = [t for t, by in scored.items() if by.keys() == agents]
+            common = [t for t, by in scored.items() if sorted(by) == agents]
             if common:
                 means = {a: fmean(_score(scored[t][a]) for t in common) for a in agents}
                 over = "1 task" if len(common) == 1 else f"{len(common)} tasks"

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.errors import SettingError
 
-__all__ = ["check_flag", "check_range"]
+__all__ = ["check_count", "check_flag", "check_range"]
 
 
 def check_range(config: Any, name: str, interval: str) -> None:
@@ -18,6 +18,14 @@ def check_range(config: Any, name: str, interval: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not (low < value < high or ends.get(value)):
         what = f"{type(config).__name__}.{name} must be a number in {interval}"
+        raise SettingError(f"{what}, got {value!r}.")
+
+
+def check_count(config: Any, name: str, low: int) -> None:
+    """Raises `SettingError` unless the setting is a whole number of at least `low`."""
+    value = getattr(config, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        what = f"{type(config).__name__}.{name} must be a whole number of at least {low}"
         raise SettingError(f"{what}, got {value!r}.")
 
 

@@ -1,0 +1,1 @@
+"""Agents that plan with the model: dynamic programming, one file each."""

@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["iqm_kernel", "mean_kernel", "median_kernel", "relabelled_differences"]
+__all__ = ["iqm_kernel", "mean_kernel", "median_kernel", "relabelled_ranges"]
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -130,58 +130,55 @@ def _shuffled(order: Any, key: Any, first: Any) -> Any:
 
 
 @compiled
-def _dealt(order: Any, one: Any, two: Any) -> Any:
-    """The sum of what falls to the first of two agents when their runs are dealt in this order.
+def _deal(order: Any, values: Any, counts: Any, totals: Any) -> Any:
+    """Adds to each agent's total the runs that fall to it when all are dealt out in this order.
 
     Each gets as many runs as it has; those that are missing (NaN) are passed over.
     """
-    slots = len(one)
-    wanted = 0
-    for n in range(slots):
-        if not np.isnan(one[n]):
-            wanted += 1
-    total = 0.0
+    slots = values.shape[1]
+    agent, left = 0, counts[0]
     for place in order:
-        value = one[place] if place < slots else two[place - slots]
-        if wanted > 0 and not np.isnan(value):
-            total += value
-            wanted -= 1
-    return total
+        value = values[place // slots, place % slots]
+        if not np.isnan(value):
+            while left == 0:
+                agent += 1
+                left = counts[agent]
+            totals[agent] += value
+            left -= 1
 
 
 @compiled
-def relabelled_differences(
-    values: Any, totals: Any, seen: Any, pairs: Any, key: Any, out: Any
-) -> Any:
-    """|Differences| of the means of pairs of agents at each look, under relabelling of their runs.
+def relabelled_ranges(values: Any, counts: Any, key: Any, out: Any) -> Any:
+    """How far the means of some agents lie apart at each look, under relabelling of their runs.
 
-    Row 0 is the data as they are. In every other row the runs of each look of a pair are dealt out
-    to the two anew, in an order that all tasks share, so that whole runs change hands, and all
-    pairs, so that pairs with an agent in common vary together as their differences do.
+    Row 0 is the data as they are. In every other row the runs of each look are dealt out to the
+    agents anew, in an order that all tasks share: whole runs change hands.
 
     Args:
-        values: [looks, tasks, agents, slots], the runs of all looks; NaN where there is none.
-        totals: the sums of the runs of a look, [looks, tasks, agents].
-        seen: how many runs there are up to a look, [looks, tasks, agents].
-        pairs: [pairs, 2], which two agents.
+        values: [looks, tasks, agents, slots], the runs of each look; NaN where there is none.
+        counts: how many there are, [looks, tasks, agents].
         key: of the draws, uint64.
-        out: [rows, looks so far, pairs], filled.
+        out: [rows, looks so far], filled with the largest mean (of task means) minus the smallest.
     """
-    looks, tasks, _, slots = values.shape
-    order = np.empty(2 * slots, np.int64)
-    both = np.empty((2, len(pairs), tasks))
+    looks, tasks, agents, slots = values.shape
+    order = np.arange(agents * slots)
+    totals = np.empty((tasks, agents))
+    seen = np.empty((tasks, agents))
     for row in range(len(out)):
-        both[:] = 0.0
+        totals[:] = 0.0
+        seen[:] = 0.0
         for look in range(out.shape[1]):
-            if row == 0:
-                order[:] = np.arange(2 * slots)
+            if row > 0:
+                _shuffled(order, key, (row * looks + look) * len(order))
             else:
-                _shuffled(order, key, (row * looks + look) * 2 * slots)
-            for p in range(len(pairs)):
-                i, j = pairs[p]
+                order[:] = np.arange(len(order))
+            lowest, highest = np.inf, -np.inf
+            for m in range(tasks):
+                _deal(order, values[look, m], counts[look, m], totals[m])
+            for a in range(agents):
+                centre = 0.0
                 for m in range(tasks):
-                    first = _dealt(order, values[look, m, i], values[look, m, j])
-                    both[0, p, m] += first
-                    both[1, p, m] += totals[look, m, i] + totals[look, m, j] - first
-                means = both[0, p] / seen[look, :, i] - both[1, p] / seen[look, :, j]
-                out[row, look, p] = abs(means.mean())
+                    seen[m, a] += counts[look, m, a]
+                    centre += totals[m, a] / seen[m, a]
+                lowest, highest = min(lowest, centre), max(highest, centre)
+            out[row, look] = (highest - lowest) / tasks

@@ -7,7 +7,7 @@ over all pairs of agents, find one that is not there with probability 1 - level.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -19,9 +19,11 @@ from registry.seeding import check_seed
 from rlsuite.statistics.resampling import key_of, member_of
 from rlsuite.statistics.scores import Floats, check_level, check_same_tasks
 
-__all__ = ["LOOKS", "PairDecision", "SequentialDecision", "sequential_comparison"]
+__all__ = ["LOOKS", "MOST_AGENTS", "PairDecision", "SequentialDecision", "sequential_comparison"]
 
 LOOKS = (5, 10, 15, 20, 25)
+MOST_AGENTS = 12
+"""Sets of agents double with every agent: 4,083 of these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,21 +92,23 @@ def sequential_comparison(
 ) -> SequentialDecision:
     """Tells agents apart with as few runs as it takes, at a fixed rate of errors.
 
-    A group-sequential permutation test of all pairs. If two agents are the same, their runs could
-    have been dealt out to them in any other way. The statistic of a pair is the |difference| of
-    their means (of task means), for the data and for relabellings of each look's runs; that of a
-    set of pairs is the largest, *the absolute value inside the maximum*. At look k of K the data
-    are rejected when their statistic is so large that, of all relabellings, at most a share α k/K
-    is or was rejected with them (spending as Lan and DeMets 1983, linear); ties are never rejected
-    apart.
+    A group-sequential permutation test of every set of agents. If the agents of a set are the same,
+    their runs could have been dealt out to them in any other way. The statistic is the range of
+    their means (of task means), the largest |difference| of a pair, for the data and for
+    relabellings of each look's runs. At look k of K the data are rejected when their range is so
+    large that, of all relabellings, at most a share α_S k/K is or was rejected with them (spending
+    as Lan and DeMets 1983, linear); ties are never rejected apart.
 
-    Step-down (Romano and Wolf 2005): pairs above the boundary are told apart, the others are
-    compared with the boundary for the largest among themselves, and so on. For one pair the error
-    rate is at most α, exactly; for all pairs together it is measured, with two to five equal agents
-    and with groups of equals, see docs/statistics.md.
+    Two agents are told apart when every set that holds both is rejected (closed testing; Marcus,
+    Peritz and Gabriel 1976). A set of all agents or all but one has α_S = α, a smaller one of p of
+    A agents α p/A (Ryan 1960): whatever the groups of equal agents are, their shares sum to at most
+    α. Every one of these tests is exact, so all pairs and looks together find a difference between
+    equal agents with probability α at most, for any number of agents, any distribution of the runs,
+    and whichever other agents differ.
 
-    The procedure follows AdaStop (Mathieu et al., TMLR 2024), whose published code compares the
-    absolute difference with a quantile of the signed maximum and so errs more often than it says.
+    The looks and the relabelling of whole groups follow AdaStop (Mathieu et al., TMLR 2024), whose
+    published code compares the absolute difference with a quantile of the signed maximum and so
+    errs more often than it says.
 
     The function is pure and has no memory: give it all runs so far, each time, in the order of
     their seeds, with the same agents, looks and seed, and it repeats its earlier decisions.
@@ -115,8 +119,8 @@ def sequential_comparison(
             beyond the last look that is complete wait for the next.
         looks: after how many runs per agent to look, rising. Fixed beforehand.
         level: 1 - α, in (0, 1).
-        permutations: relabellings, at least 100. α times their number, over the number of looks,
-            must be 1 or more, and should be well above.
+        permutations: relabellings, at least 100. The smallest α_S times their number, over the
+            number of looks, must be 1 or more, and should be well above.
         higher_is_better: whether the larger mean is the better one.
         seed: of the relabellings.
 
@@ -124,22 +128,26 @@ def sequential_comparison(
         The decision: which pairs are told apart, and how many more runs who needs.
 
     Raises:
-        SettingError: fewer than two agents, other tasks, an infinite score, an agent without any
-            run of a task at the first look, or a setting outside its range.
+        SettingError: fewer than two agents or more than 12, other tasks, an infinite score, an
+            agent without any run of a task at the first look, or a setting outside its range.
     """
     check_level(level)
     plan = _check_looks(looks)
-    _check_permutations(permutations, 1.0 - level, len(plan))
     tables = _tables(scores)
+    _check_permutations(permutations, _share(2, len(tables), 1.0 - level) / len(plan))
     looked = {name: sum(len(x) >= n for n in plan) for name, x in tables.items()}
     columns = _columns(tables, looked, plan)
-    names = list(combinations(tables, 2))
-    paths = _paths(columns, names, looked, plan, permutations, seed)
-    when = _step_down(paths, 1.0 - level)
-    sign = 1.0 if higher_is_better else -1.0
+    when = _closed(columns, looked, plan, permutations, 1.0 - level, seed)
+    ends = (0, *plan)
     pairs = tuple(
-        _decision(columns, pair, min(looked[name] for name in pair), look, plan, sign)
-        for pair, look in zip(names, when, strict=True)
+        _decision(
+            (one, two),
+            (columns[one], columns[two]),
+            ends[min(looked[one], looked[two])],
+            when.get(_set((one, two))),
+            1.0 if higher_is_better else -1.0,
+        )
+        for one, two in combinations(tables, 2)
     )
     more = _more_runs(tables, looked, pairs, plan)
     return SequentialDecision(
@@ -168,32 +176,57 @@ def _columns(
     return {name: x.mean(axis=1, keepdims=True) for name, x in used.items()}
 
 
-def _paths(
+def _set(names: Iterable[str]) -> tuple[str, ...]:
+    """A set of agents; the order in which they were given does not matter."""
+    return tuple(sorted(names))
+
+
+def _closed(
     columns: Mapping[str, Floats],
-    names: list[tuple[str, str]],
     looked: Mapping[str, int],
     looks: tuple[int, ...],
     permutations: int,
+    alpha: float,
     seed: int,
-) -> Floats:
-    """|Differences| `[1 + permutations, looks, pairs]`, row 0 the data; -inf where not looked."""
-    from rlsuite.statistics.kernels import relabelled_differences
+) -> dict[tuple[str, ...], tuple[int, int]]:
+    """The pairs that are told apart: after how many runs alone, and after how many in every set.
 
-    agents = list(columns)
-    values = _by_look(list(columns.values()), looks)
-    totals, seen = np.nansum(values, axis=3), (~np.isnan(values)).sum(axis=3).cumsum(axis=0)
-    places = np.array([[agents.index(one), agents.index(two)] for one, two in names])
-    paths = np.full((1 + permutations, len(looks), len(names)), -np.inf)
-    complete = np.array([min(looked[one], looked[two]) for one, two in names])
-    for count in sorted(set(complete) - {0}):
-        ours = complete == count
-        out = np.empty((1 + permutations, count, int(ours.sum())))
-        key = key_of(seed, member_of("sequential"))
-        relabelled_differences(values, totals, seen, places[ours], key, out)
-        paths[:, :count, ours] = out
+    From large sets to small ones: within a set that is not rejected nobody is told apart.
+    """
+    agents = _set(columns)
+    rejected: dict[tuple[str, ...], int] = {}
+    kept: list[set[str]] = []
+    for size in range(len(agents), 1, -1):
+        share = _share(size, len(agents), alpha)
+        for ours in combinations(agents, size):
+            if any(other.issuperset(ours) for other in kept):
+                continue
+            values = _by_look([columns[name] for name in ours], looks)
+            ranges = np.empty((1 + permutations, min(looked[name] for name in ours)))
+            _fill(ranges, values, key_of(seed, member_of("\0".join(ours))))
+            look = _first_rejection(ranges, share / len(looks))
+            if look is None:
+                kept.append(set(ours))
+            else:
+                rejected[ours] = looks[look - 1]
+    return {
+        pair: (
+            rejected[pair],
+            max(runs for ours, runs in rejected.items() if set(ours).issuperset(pair)),
+        )
+        for pair in rejected
+        if len(pair) == 2
+    }
+
+
+def _fill(ranges: Floats, values: Floats, key: np.uint64) -> None:
+    """Ranges of the means `[rows, looks so far]`: row 0 of the data, the others of relabellings."""
+    from rlsuite.statistics.kernels import relabelled_ranges
+
+    relabelled_ranges(values, (~np.isnan(values)).sum(axis=3), key, ranges)
     # relabellings with equal means must tie, whatever the order of the sums did to the last bits
-    scale = max(float(np.abs(x).max(initial=0.0, where=~np.isnan(x))) for x in columns.values())
-    return np.round(paths / (scale or 1.0), 12)
+    scale = float(np.abs(values).max(initial=0.0, where=~np.isnan(values)))
+    ranges[:] = np.round(ranges / (scale or 1.0), 12)
 
 
 def _by_look(columns: list[Floats], looks: tuple[int, ...]) -> Floats:
@@ -208,38 +241,23 @@ def _by_look(columns: list[Floats], looks: tuple[int, ...]) -> Floats:
     return values
 
 
-def _step_down(paths: Floats, alpha: float) -> list[int | None]:
-    """For each pair, at which look (1, 2, ...) it is told apart; None if at none so far."""
-    pairs = paths.shape[2]
-    when: list[int | None] = [None] * pairs
-    latest = 0
-    while remaining := [pair for pair in range(pairs) if when[pair] is None]:
-        found = _first_rejection(paths[:, :, remaining].max(axis=2), alpha)
-        if found is None:
-            break
-        look, boundary = found
-        # what a smaller boundary finds at an earlier look is known only now
-        latest = max(latest, look)
-        for pair in remaining:
-            if paths[0, look - 1, pair] > boundary:
-                when[pair] = latest
-    return when
+def _first_rejection(ranges: Floats, share: float) -> int | None:
+    """The first look (1, 2, ...) at which row 0 of `ranges [rows, looks]` is rejected.
 
-
-def _first_rejection(largest: Floats, alpha: float) -> tuple[int, float] | None:
-    """The first look at which row 0 of `largest [rows, looks]` is rejected, and the boundary."""
-    rows, looks = largest.shape
+    Up to look k at most `share` times k of all rows are rejected.
+    """
+    rows, looks = ranges.shape
     alive = np.ones(rows, dtype=bool)
     spent = 0
     for look in range(looks):
-        allowed = int(alpha * (look + 1) / looks * rows + 1e-9) - spent
-        among = largest[alive, look]
+        allowed = int(share * (look + 1) * rows + 1e-9) - spent
+        among = ranges[alive, look]
         if allowed <= 0 or len(among) <= allowed:
             continue
         boundary = -np.partition(-among, allowed)[allowed]  # so many are larger, or fewer in a tie
-        rejected = alive & (largest[:, look] > boundary)
+        rejected = alive & (ranges[:, look] > boundary)
         if rejected[0]:
-            return look + 1, float(boundary)
+            return look + 1
         spent += int(rejected.sum())
         alive &= ~rejected
     return None
@@ -250,27 +268,23 @@ def _mean(x: Floats, runs: int) -> float:
 
 
 def _decision(
-    columns: Mapping[str, Floats],
-    pair: tuple[str, str],
-    looked: int,
-    look: int | None,
-    looks: tuple[int, ...],
+    names: tuple[str, str],
+    columns: tuple[Floats, Floats],
+    runs: int,
+    when: tuple[int, int] | None,
     sign: float,
 ) -> PairDecision:
-    one, two = pair
-    difference, better = float("nan"), None
-    if looked:
-        runs = looks[looked - 1]
-        difference = _mean(columns[one], runs) - _mean(columns[two], runs)
-    if look is not None:
-        runs = looks[look - 1]
-        ahead = sign * (_mean(columns[one], runs) - _mean(columns[two], runs)) > 0.0
-        better = one if ahead else two
+    def difference(runs: int) -> float:
+        return _mean(columns[0], runs) - _mean(columns[1], runs)
+
+    better = None
+    if when is not None:
+        better = names[0] if sign * difference(when[0]) > 0.0 else names[1]
     return PairDecision(
-        first=one,
-        second=two,
-        difference=difference,
-        look=None if look is None else looks[look - 1],
+        first=names[0],
+        second=names[1],
+        difference=difference(runs) if runs else float("nan"),
+        look=None if when is None else when[1],
         better=better,
     )
 
@@ -314,6 +328,11 @@ def _sentence(
 def _tables(scores: Mapping[str, ArrayLike]) -> dict[str, Floats]:
     if len(scores) < 2:
         raise SettingError(f"comparing takes two agents or more, got {sorted(scores)}.")
+    if len(scores) > MOST_AGENTS:
+        raise SettingError(
+            f"the sequential test compares at most {MOST_AGENTS} agents, got {len(scores)}: leave "
+            "some out, or compare groups of them."
+        )
     tables = {}
     for name, x in scores.items():
         values = np.asarray(x, dtype=np.float64)
@@ -351,10 +370,15 @@ def _check_looks(looks: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(n) for n in plan)
 
 
-def _check_permutations(permutations: int, alpha: float, looks: int) -> None:
+def _share(size: int, agents: int, alpha: float) -> float:
+    """α_S of a set of `size` of the agents."""
+    return alpha if size >= agents - 1 else alpha * size / agents
+
+
+def _check_permutations(permutations: int, share: float) -> None:
     whole = isinstance(permutations, int) and not isinstance(permutations, bool)
-    if not whole or permutations < 100 or alpha / looks * (permutations + 1) < 1.0:
+    if not whole or permutations < 100 or share * (permutations + 1) < 1.0:
         raise SettingError(
             "permutations must be a whole number of at least 100, and so many that a share "
-            f"{alpha / looks:.2g} of them is one or more; got {permutations!r}."
+            f"{share:.2g} of them is one or more; got {permutations!r}."
         )

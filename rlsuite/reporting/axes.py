@@ -19,6 +19,7 @@ __all__ = [
     "Reference",
     "Scale",
     "domain",
+    "log_ticks",
     "nice_ticks",
     "reference_words",
     "tame",
@@ -64,6 +65,20 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, digits) + 0.0 for i in _multiples(step, low, high)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of 10 within [low, high]; over three decades the powers alone.
+
+    Raises:
+        SettingError: the range is empty or not positive.
+    """
+    if not 0.0 < low < high < math.inf:
+        raise SettingError(f"a logarithmic axis needs 0 < low < high, got {low}, {high}.")
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 1000 else (1,)
+    ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+
+
 def _multiples(step: float, low: float, high: float) -> range:
     """The numbers i for which i * step lies within [low, high]."""
     return range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
@@ -71,16 +86,20 @@ def _multiples(step: float, low: float, high: float) -> range:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A straight line from numbers to places."""
+    """A straight line from numbers to places; with `log`, from their logarithms."""
 
     low: float
     high: float
     start: float
     end: float
+    log: bool = False
 
     def __call__(self, value: float) -> float:
         """The place of a number."""
-        share = (value - self.low) / (self.high - self.low)
+        low, high = self.low, self.high
+        if self.log:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        share = (value - low) / (high - low)
         return self.start + share * (self.end - self.start)
 
     def clipped(self, value: float) -> float:

@@ -53,8 +53,9 @@ def clock_series(records: Sequence[RunRecord], styles: Styles) -> list[Series]:
             continue
         _, values = _aligned([curves[k] for k in kept])
         _, seconds = _aligned([clocks[k] for k in kept])
-        if np.nanmax(seconds) > 0.0:
-            found.append(_series(agent, styles[agent], np.nanmean(seconds, axis=0), values))
+        mean = np.nanmean(seconds, axis=0)
+        if (spent := mean > 0.0).any():
+            found.append(_series(agent, styles[agent], mean[spent], values[:, spent]))
     return found
 
 

@@ -21,6 +21,7 @@ from rlsuite.reporting.axes import (
     Reference,
     Scale,
     domain,
+    log_ticks,
     nice_ticks,
     reference_words,
     tame,
@@ -71,6 +72,7 @@ def line_chart(
     y_label: str,
     references: Sequence[Reference] = (),
     height: int = 250,
+    log_x: bool = False,
 ) -> str:
     """Curves with bands, a legend above them and dashed lines for known values.
 
@@ -83,6 +85,7 @@ def line_chart(
         y_label: above the axis.
         references: drawn if that leaves room for the curves, else named at the edge.
         height: of the plotting area, in units of a drawing that is 400 wide.
+        log_x: whether the horizontal axis is logarithmic; its numbers are above 0.
 
     Returns:
         An `<svg>` element; all texts are escaped.
@@ -99,15 +102,13 @@ def line_chart(
     left = 14 + CHAR * max(len(compact(t, largest)) for t in ticks)
     legend, legend_height = _legend(drawn)
     top = legend_height + 26
-    right_end = float(max(s.x.max() for s in drawn))
-    left_end = min(0.0, float(min(s.x.min() for s in drawn)))
-    if right_end <= left_end:
-        right_end = left_end + 1.0
-    x = Scale(left_end, right_end, left, WIDTH - 14)
+    left_end, right_end = _ends(drawn, log_x)
+    x = Scale(left_end, right_end, left, WIDTH - 14, log_x)
+    x_ticks = log_ticks(left_end, right_end) if log_x else nice_ticks(left_end, right_end, 4)
     y = Scale(low, high, top + height, top)
     parts = [legend, text(0, top - 11, y_label, css="axis-title")]
     parts += [_y_tick(t, y, left, largest) for t in ticks]
-    parts += [x_tick(t, x, top + height, right_end) for t in nice_ticks(left_end, right_end, 4)]
+    parts += [x_tick(t, x, top + height, t if log_x else right_end) for t in x_ticks]
     parts.append(text((left + WIDTH) / 2, top + height + 36, x_label, "middle", "axis-title"))
     area = f"{ident}-area"
     parts.append(
@@ -156,6 +157,15 @@ def interval_bar(
         '<svg class="bar" viewBox="0 0 120 16" width="120" height="16" aria-hidden="true">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def _ends(series: Sequence[Series], log: bool) -> tuple[float, float]:
+    """The horizontal axis: from 0 or what lies below, or, if logarithmic, from the first number."""
+    low, high = min(float(s.x.min()) for s in series), max(float(s.x.max()) for s in series)
+    if log:
+        return (low, high) if low < high else (low / 2.0, low * 2.0)
+    low = min(0.0, low)
+    return (low, high) if low < high else (low, low + 1.0)
 
 
 def _finite(s: Series) -> Series:

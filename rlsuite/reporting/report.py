@@ -36,6 +36,7 @@ from rlsuite.reporting.comparison_views import comparison_views
 from rlsuite.reporting.formatting import seconds_text
 from rlsuite.reporting.gathering import FULL, gathered, shown_runs
 from rlsuite.reporting.leaderboard import boards_of, distinct_records
+from rlsuite.reporting.pictures import Filmstrip
 from rlsuite.reporting.record_views import (
     failure_views,
     machine_view,
@@ -56,6 +57,7 @@ def write_report(
     title: str = "Benchmark report",
     command: str = "",
     suite: Any = None,
+    pictures: Mapping[str, Filmstrip] | None = None,
 ) -> Path:
     """Writes the report, whole or not at all.
 
@@ -65,6 +67,7 @@ def write_report(
         title: the headline.
         command: what to type to get these results again.
         suite: the suite or its name, for the headline.
+        pictures: of trained policies, by task id: see `task_pictures`.
 
     Returns:
         The path that was written.
@@ -72,7 +75,7 @@ def write_report(
     Raises:
         StoreError: the file cannot be written; what was there before is untouched.
     """
-    text = render_report(records, title=title, command=command, suite=suite)
+    text = render_report(records, title=title, command=command, suite=suite, pictures=pictures)
     target = Path(path)
     try:
         _write_atomically(target, text)
@@ -91,12 +94,13 @@ def render_report(
     title: str = "Benchmark report",
     command: str = "",
     suite: Any = None,
+    pictures: Mapping[str, Filmstrip] | None = None,
     sections: Iterable[Entry] | None = None,
 ) -> str:
     """The report as a string of HTML; `sections` are those of all plugins unless given."""
     kept, notes = distinct_records(gathered(records))
     entries = registry.entries("report_section") if sections is None else sections
-    context = _context(kept, notes) if kept else {}
+    context = _context(kept, notes, pictures or {}) if kept else {}
     return (
         _environment()
         .get_template("report.html")
@@ -114,14 +118,18 @@ def render_report(
     )
 
 
-def _context(records: Sequence[RunRecord], notes: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def _context(
+    records: Sequence[RunRecord],
+    notes: Mapping[str, tuple[str, ...]],
+    pictures: Mapping[str, Filmstrip],
+) -> dict[str, Any]:
     boards = boards_of(records, notes)
     compared = compare_boards(boards, records)
     shown = shown_runs(records)
     return {
         "boards": views.board_views(boards, compared),
         "comparisons": comparison_views(boards, compared),
-        "tasks": task_views(boards, records),
+        "tasks": task_views(boards, records, pictures),
         "run_columns": views.RUN_COLUMNS,
         "runs": views.run_rows(shown),
         "notes": note_views(records),

@@ -34,7 +34,7 @@ _COLOURS = (
     "#8a5a36",
 )
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
-CHAR = 6.3  # width of an average character at 12 px
+CHAR = 6.8  # width of an average character at 12 px
 
 GRID = 'stroke="currentColor" stroke-width="1" opacity="0.16"'
 _TEXT_OPACITY = {"tick": "0.75", "axis-title": "0.75", "reference": "0.85"}

@@ -16,6 +16,7 @@ from rlsuite.reporting.curves import (
     run_dots,
 )
 from rlsuite.reporting.formatting import interval_text, number
+from rlsuite.reporting.pictures import Filmstrip
 from rlsuite.reporting.plots import Series, line_chart
 from rlsuite.reporting.report_views import Cell, figure_cell, styles_of
 from rlsuite.reporting.strips import strip_chart
@@ -36,10 +37,31 @@ METRICS = {
     "value_error": "scored by the error of the predicted values",
 }
 
+
+def _strip_words(strip: Filmstrip | None) -> str:
+    """What the pictures show, or why there are none."""
+    if strip is None:
+        return ""
+    who = f"{strip.agent}, seed {strip.seed}"
+    if not strip.frames:
+        return f"No pictures of {who}: {strip.note}"
+    end = "filmed to here"
+    if strip.episode_return is not None:
+        end = f"its return is {number(strip.episode_return)}"
+    return (
+        f"One episode of {who} after training, the run in the middle of the agent with the best "
+        f"mean: {strip.steps:,} steps, {end}."
+    )
+
+
 BANDS = "Lines are means over runs, bands their 95% intervals (Student's t)."
 
 
-def task_views(boards: Sequence[Leaderboard], records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def task_views(
+    boards: Sequence[Leaderboard],
+    records: Sequence[RunRecord],
+    pictures: Mapping[str, Filmstrip],
+) -> list[dict[str, Any]]:
     """Each task with its charts and a table of every figure, in the order of the boards."""
     by_task: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records:
@@ -56,6 +78,8 @@ def task_views(boards: Sequence[Leaderboard], records: Sequence[RunRecord]) -> l
                     "family": board.family,
                     "anchor": ident,
                     "facts": _facts(mine),
+                    "strip": pictures.get(task),
+                    "strip_words": _strip_words(pictures.get(task)),
                     "charts": _Charts(board, task, mine, ident, dots).all(),
                     **_figures(board, index, _constants(mine)),
                 }
@@ -144,8 +168,8 @@ class _Charts:
             "counted. It depends on the machine."
         )
         words = (f"Curves against the clock on {self.task}", f"mean {self._name} of the policy")
-        axes = ("training time, seconds", self._name)
-        return self._lines("clock", "By training time", series, words, axes, read, True)
+        axes = ("training time, seconds (logarithmic)", self._name)
+        return self._lines("clock", "By training time", series, words, axes, read, True, True)
 
     def _regret(self) -> list[dict[str, str]]:
         series = self._sorted(regret_series(self.records, styles_of(self.board)))
@@ -167,6 +191,7 @@ class _Charts:
         axes: tuple[str, str],
         read: str,
         known: bool,
+        log_x: bool = False,
     ) -> list[dict[str, str]]:
         if not series:
             return []
@@ -178,6 +203,7 @@ class _Charts:
             x_label=axes[0],
             y_label=axes[1],
             references=_references(self.records) if known else (),
+            log_x=log_x,
         )
         return [{"caption": caption, "svg": drawn, "read": read}]
 

@@ -27,7 +27,7 @@ from rlsuite.showing.scoreboard import PlayedEpisode, Scoreboard
 from rlsuite.showing.window import Window, key_help, keys_of
 from rlsuite.training import TrainingLog
 
-__all__ = ["PlayResult", "play", "policy_for"]
+__all__ = ["PlayResult", "play", "policy_for", "with_picture"]
 
 MAX_STEPS = 10_000
 """An episode that is only watched ends here."""
@@ -97,7 +97,7 @@ def play(
     """
     for path in films:
         refuse_film(path)
-    task = _with_picture(task_with(environment, env_settings or {}))
+    task = with_picture(task_with(environment, env_settings or {}))
     fps = _speed(task, fps)
     film = Film(fps) if films else None
     person = agent is None and checkpoint is None
@@ -283,7 +283,7 @@ def _refuse(**given: Any) -> None:
             )
 
 
-def _with_picture(task: TaskSpec) -> TaskSpec:
+def with_picture(task: TaskSpec) -> TaskSpec:
     """The task with `render_mode="rgb_array"`; refused where the environment has no picture."""
     with closing(make_environment(task)) as env:
         modes = env.metadata.get("render_modes") or []

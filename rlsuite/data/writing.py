@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -41,10 +41,10 @@ def view_of(name: str) -> View:
 
 def rows_of(ask: Query, view: View) -> Rows:
     """All of a view, by task, agent, budget and seed, and within a run in its own order."""
-    return ask(
-        f"SELECT {view.name}.* FROM (SELECT digest AS next FROM run ORDER BY {ORDER}) "
-        f"CROSS JOIN {view.name} ON {view.name}.digest = next"
-    )
+    digests = list(ask(f"SELECT digest FROM run ORDER BY {ORDER}").rows)
+    one = f"SELECT * FROM {view.name} WHERE digest = ?"
+    rows = (row for digest in digests for row in ask(one, digest).rows)
+    return Rows(tuple(column.name for column in view.columns), rows)
 
 
 def chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -170,4 +170,5 @@ def _whole(target: Path) -> Iterator[Path]:
             "folder that you may write to."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it never came to be
+            temporary.unlink()

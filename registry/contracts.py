@@ -20,6 +20,7 @@ __all__ = [
     "Agent",
     "AgentFactory",
     "Callback",
+    "ClockedPolicy",
     "HasModel",
     "HasOracle",
     "Model",
@@ -67,6 +68,20 @@ class ProbabilisticPolicy(Protocol):
         With `deterministic` the lowest-index greedy action has probability 1. `mask` is [B, A] or
         None.
         """
+        ...
+
+
+@runtime_checkable
+class ClockedPolicy(Protocol):
+    """A policy that looks at the clock and at nothing else of the past, so it can be scored exactly.
+
+    It offers no `action_probabilities`. The state of its `predict` is the number of steps gone by.
+    """
+
+    def clocked_probabilities(
+        self, observations: Any, *, horizon: int, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """π_t(a|s) for t = 0 ... horizon - 1 and B observations: [H, B, A], rows sum to 1."""
         ...
 
 

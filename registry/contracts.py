@@ -73,7 +73,7 @@ class ProbabilisticPolicy(Protocol):
 
 @runtime_checkable
 class ClockedPolicy(Protocol):
-    """A policy that looks at the clock and at nothing else of the past, so it can be scored exactly.
+    """A policy that looks at the clock, and else at no past, so that it can be scored exactly.
 
     It offers no `action_probabilities`. The state of its `predict` is the number of steps gone by.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from registry.errors import StoreError
 from rlsuite.identity import key_of
 from rlsuite.records import RunRecord
+from rlsuite.reporting.gathering import FULL, gathered
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import load_suite
 
@@ -17,7 +18,10 @@ __all__ = ["Stored", "is_store", "stored"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """Records of a store. `suite` is a name, or empty; `missing` counts cells not run yet."""
+    """Records of a store, without their arrays where there are very many.
+
+    `suite` is a name, or empty; `missing` counts cells not run yet.
+    """
 
     path: Path
     records: tuple[RunRecord, ...]
@@ -69,7 +73,8 @@ def is_store(source: str) -> bool:
 
 def _everything(path: Path) -> Stored:
     with Store(path, read_only=True) as opened:
-        records = tuple(opened.records())
+        many = len(opened.digests()) > FULL
+        records = gathered(opened.records(lean=many))
     if not records:
         raise StoreError(f"the store {path} is empty: run a suite first with `rlsuite bench run`.")
-    return Stored(path=path, records=records, title=f"All results in {path.name}")
+    return Stored(path=path, records=tuple(records), title=f"All results in {path.name}")

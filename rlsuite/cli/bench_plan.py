@@ -13,7 +13,13 @@ import typer
 from registry.errors import StoreError, SuiteError
 from rlsuite.cli.console import counted, print_table
 from rlsuite.running.leases import is_alive
-from rlsuite.running.planning import Chooser, chosen_by, make_plan, with_more_seeds
+from rlsuite.running.planning import (
+    Chooser,
+    chosen_by,
+    make_plan,
+    refuse_unmatched,
+    with_more_seeds,
+)
 from rlsuite.store import Store
 from rlsuite.stored import is_store
 from rlsuite.suite import Suite, load_suite
@@ -34,7 +40,7 @@ class Selection:
         """The suite with its seeds.
 
         Raises:
-            SuiteError: fewer than one seed.
+            SuiteError: fewer than one seed, or a pattern that fits no cell.
         """
         suite = load_suite(name)
         if self.seeds is not None:
@@ -42,7 +48,9 @@ class Selection:
                 raise SuiteError(f"--seeds is a whole number of at least 1, got {self.seeds}.")
             grids = [replace(grid, seeds=tuple(range(self.seeds))) for grid in suite.grids]
             suite = replace(suite, grids=tuple(grids))
-        return suite if self.add_seeds is None else with_more_seeds(suite, self.add_seeds)
+        suite = suite if self.add_seeds is None else with_more_seeds(suite, self.add_seeds)
+        refuse_unmatched(suite, self.only)
+        return suite
 
     def choose(self) -> Chooser | None:
         """The choice for `benchmark`."""

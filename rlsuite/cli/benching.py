@@ -10,8 +10,10 @@ from pathlib import Path
 
 import typer
 
+from registry.catalogue import registry
 from registry.errors import StoreError
-from rlsuite.benchmarking import BenchmarkResult, benchmark
+from rlsuite.backends import Limits
+from rlsuite.benchmarking import PROCESSES, BenchmarkResult, benchmark
 from rlsuite.cli.bench_json import done_line, interrupted_line, json_line
 from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
@@ -24,6 +26,7 @@ from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.reporting.report import write_report
 from rlsuite.reporting.tables import Table, terminal_tables
 from rlsuite.running.events import Event
+from rlsuite.running.run_loop import Rules, memory_bytes
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.stored import stored
 
@@ -36,11 +39,16 @@ PIPE_WIDTH = 160
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class How:
-    """How cells are run, as `benchmark` takes it."""
+    """How cells are run, as `benchmark` takes it; refused here, before anything is printed."""
 
     workers: int | None = None
     timeout: float | None = None
     memory: str | None = None
+
+    def __post_init__(self) -> None:
+        Rules(limits=Limits(seconds=self.timeout, memory=memory_bytes(self.memory)))
+        if self.workers is not None:
+            registry.get("backend", PROCESSES).load()(workers=self.workers)
 
 
 def run_suite(

@@ -21,10 +21,21 @@ from rlsuite.running.reusing import Trainings
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Suite
 
-__all__ = ["Chooser", "Plan", "PlannedCell", "chosen_by", "make_plan", "with_more_seeds"]
+__all__ = [
+    "Chooser",
+    "Plan",
+    "PlannedCell",
+    "chosen_by",
+    "make_plan",
+    "refuse_unmatched",
+    "with_more_seeds",
+]
 
 Chooser = Callable[[Cell, "str | None"], bool]
 """Whether a cell is to be run, from the cell and the state it has in the store, or None."""
+
+NAMED = 20
+"""Names that a refusal lists."""
 
 FIELDS = ("agent", "env", "task", "seed", "family")
 MISSING, RUNNING, EVALUATE = "missing", "running", "evaluate only"
@@ -175,16 +186,36 @@ def chosen_by(patterns: Sequence[str] = (), failed_only: bool = False) -> Choose
     return choose
 
 
-def _matches(cell: Cell, name: str, pattern: str) -> bool:
-    """Whether a field, with or without its namespace and version, fits; case does not matter."""
-    names = {
+def refuse_unmatched(suite: Suite, patterns: Sequence[str]) -> None:
+    """Raises `SuiteError` for a pattern that fits no cell of the suite: it is a slip."""
+    cells = list(suite.cells())
+    for text in patterns:
+        choose = chosen_by([text])
+        if choose is None or any(choose(cell, None) for cell in cells):
+            continue
+        name = text.partition("=")[0]
+        known = list(dict.fromkeys(_names(cell, name)[0] for cell in cells))
+        more = f" and {len(known) - NAMED:,} more" if len(known) > NAMED else ""
+        raise SuiteError(
+            f"--only {text} fits no cell of the suite {suite.name!r}, which has for {name}: "
+            f"{', '.join(known[:NAMED])}{more}."
+        )
+
+
+def _names(cell: Cell, name: str) -> tuple[str, ...]:
+    """What a field of a cell is called."""
+    return {
         "agent": (cell.label, cell.choice.id),
         "env": (cell.task.env_id,),
         "task": (cell.task.id,),
         "seed": (str(cell.seed),),
         "family": (cell.task.family,),
     }[name]
-    forms = {form for full in names for form in _forms(full)}
+
+
+def _matches(cell: Cell, name: str, pattern: str) -> bool:
+    """Whether a field, with or without its namespace and version, fits; case does not matter."""
+    forms = {form for full in _names(cell, name) for form in _forms(full)}
     return any(fnmatch.fnmatchcase(form, pattern.casefold()) for form in forms)
 
 

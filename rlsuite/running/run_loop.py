@@ -6,6 +6,8 @@ means, how often a cell is tried, and where its checkpoint and its output are.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -68,9 +70,12 @@ class Rules:
     choose: Callable[[Cell, str | None], bool] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("timeout", self.limits.seconds), ("memory", self.limits.memory)):
-            if value is not None and not value > 0:
-                raise SettingError(f"{name} must be above 0, got {value!r}.")
+        for name, what, value in (
+            ("timeout", "seconds", self.limits.seconds),
+            ("memory", "bytes", self.limits.memory),
+        ):
+            if value is not None and not 0 < value < math.inf:
+                raise SettingError(f"{name} must be a number of {what} above 0, got {value!r}.")
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
             raise SettingError(f"retries is a whole number of at least 0, got {self.retries!r}.")
         if self.checkpoint_every is not None:  # checked where it is used
@@ -409,12 +414,11 @@ def memory_bytes(memory: int | str | None) -> int | None:
     if memory is None or (isinstance(memory, int) and not isinstance(memory, bool)):
         return memory
     text = str(memory).strip().casefold()
-    for unit, size in UNITS.items():
-        if text.endswith(unit):
-            try:
-                return int(float(text.removesuffix(unit)) * size)
-            except ValueError:
-                break
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    size = UNITS.get(text.removeprefix(number))
+    with contextlib.suppress(ValueError, OverflowError):
+        if size is not None:
+            return int(float(number) * size)
     raise SettingError(
         f"memory is a number of bytes, or a number with a unit like '2GiB' or '500MB', got "
         f"{memory!r}."
@@ -423,7 +427,7 @@ def memory_bytes(memory: int | str | None) -> int | None:
 
 UNITS: Mapping[str, int] = {
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40},
-    **{"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "b": 1},
+    **{"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "b": 1, "": 1},
 }
 
 

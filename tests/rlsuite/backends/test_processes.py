@@ -16,6 +16,7 @@ from registry.catalogue import registry
 from registry.errors import SettingError, StoreError
 from rlsuite.backends.processes import ProcessesBackend
 from rlsuite.running.events import CellRetried
+from rlsuite.running.run_loop import memory_bytes
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice
 
@@ -159,10 +160,14 @@ def test_limits_need_processes(run):
     ("keywords", "match"),
     [
         ({"workers": 0}, "workers is a whole number of at least 1, got 0"),
-        ({"timeout": 0}, "timeout must be above 0, got 0"),
-        ({"memory": -1}, "memory must be above 0, got -1"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, got 0"),
+        ({"memory": -1}, "memory must be a number of bytes above 0, got -1"),
         ({"memory": "much"}, "memory is a number of bytes, or a number with a unit"),
         ({"memory": "xGB"}, "got 'xGB'"),
+        ({"memory": "infGB"}, "got 'infGB'"),
+        ({"memory": "5 furlongs"}, "got '5 furlongs'"),
+        ({"memory": "0"}, "memory must be a number of bytes above 0, got 0"),
+        ({"timeout": float("inf")}, "timeout must be a number of seconds above 0, got inf"),
         ({"retries": -1}, "retries is a whole number of at least 0, got -1"),
         ({"checkpoint_every": 0}, "checkpoint_every is a whole number of steps of at least 1"),
     ],
@@ -170,6 +175,14 @@ def test_limits_need_processes(run):
 def test_settings_out_of_range(run, tmp_path, keywords, match):
     with pytest.raises(SettingError, match=match):
         run(["rlsuite/Random-v0"], **keywords)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [(None, None), (7, 7), ("7", 7), ("2 GiB", 2**31), ("500MB", 500_000_000), (" 1.5 kb", 1_500)],
+)
+def test_memory_in_words(given, wanted):
+    assert memory_bytes(given) == wanted
 
 
 @pytest.mark.parametrize(

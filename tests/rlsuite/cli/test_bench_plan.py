@@ -94,13 +94,23 @@ def test_nothing_chosen_is_said(cli, tiny):
         (("--seeds", "0"), "at least 1, got 0"),
         (("--add-seeds", "0"), "--add-seeds is a whole number of at least 1, got 0"),
         (("--memory", "much"), "memory is a number of bytes"),
-        (("--timeout", "0"), "timeout must be above 0"),
+        (("--memory", "0"), "memory must be a number of bytes above 0, got 0"),
+        (("--timeout", "0"), "timeout must be a number of seconds above 0, got 0.0"),
+        (("--timeout", "nan"), "timeout must be a number of seconds above 0, got nan"),
+        (("--workers", "0"), "workers is a whole number of at least 1, got 0"),
+        (("--only", "agnt=q"), "--only knows agent, env, task, seed, family; got 'agnt'. Did you"),
+        (
+            ("--only", "agent=z"),
+            "--only agent=z fits no cell of the suite 'tiny', which has for ag",
+        ),
+        (("--only", "seed=2"), "which has for seed: 0, 1."),
     ],
 )
 def test_refusals(cli, tiny, words, said):
     shown = cli("bench", tiny, *words)
     assert shown.code == 2
     assert said in shown.err
+    assert shown.out == ""
 
 
 @pytest.mark.parametrize("name", ["quick", "textbook", "classic"])

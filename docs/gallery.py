@@ -96,6 +96,14 @@ PICTURES = (
         "--out windy_grid_policy.png",
     ),
     Picture(
+        file="dyna_maze.gif",
+        title="[DynaMaze](environments/dyna_maze.md)",
+        text="Q-learning in the maze of Sutton & Barto's Figure 8.2, where the only reward lies at "
+        "the end.",
+        command="play rlsuite/DynaMaze-v0 --agent rlsuite/QLearning-v0 --set gamma=0.95 "
+        "--gif dyna_maze.gif",
+    ),
+    Picture(
         file="random_walk.gif",
         title="[RandomWalk](environments/random_walk.md)",
         text="Nothing to decide: the task is to predict the value of each state.",

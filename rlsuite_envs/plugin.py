@@ -66,6 +66,23 @@ def _tabular(registry: Transaction) -> None:
         metric="value_error",
         family="prediction",
     )
+    registry.add_env(
+        "rlsuite/DynaMaze-v0",
+        "rlsuite_envs.tabular.dyna_maze:DynaMaze",
+        vector_entry_point="rlsuite_envs.vector.mazes:dyna_maze",
+        max_episode_steps=1000,
+        summary="Sutton & Barto's Figure 8.2: a maze for planning, and two that change.",
+    )
+    registry.add_task("rlsuite/DynaMaze-v0", total_timesteps=20_000, family="tabular")
+    for variant, steps in (("blocking", 3000), ("shortcut", 6000)):
+        registry.add_task(
+            f"rlsuite/{variant.capitalize()}Maze-v0",
+            env_id="rlsuite/DynaMaze-v0",
+            env_kwargs={"variant": variant},
+            total_timesteps=steps,
+            metric="learning_regret",
+            family="changing mazes",
+        )
     registry.add_oracle(
         "gymnasium/ToyText-v0",
         "rlsuite_envs.tabular.toy_text:toy_text_oracle",

@@ -45,6 +45,7 @@ def test_there_are_environments_of_every_family():
         "rlsuite/CliffWalk-v0",
         "rlsuite/ContextualBandit-v0",
         "rlsuite/DeepSea-v0",
+        "rlsuite/DynaMaze-v0",
         "rlsuite/Garnet-v0",
         "rlsuite/GridWorld-v0",
         "rlsuite/RandomWalk-v0",

@@ -166,6 +166,20 @@ class TabularEnv(gym.Env[Any, np.int64]):
         return self._mdp
 
     @property
+    def follows_model(self) -> bool:
+        """Whether a compiled loop may step it: states are shown as numbers, and nothing is drawn.
+
+        False in a subclass with a `reset` or `step` of its own, unless it says otherwise.
+        """
+        kind = type(self)
+        plain = kind.reset is TabularEnv.reset and kind.step is TabularEnv.step
+        return plain and self._is_bare
+
+    @property
+    def _is_bare(self) -> bool:
+        return isinstance(self._form, StateNumbers) and self._display is None
+
+    @property
     def table(self) -> TabularMDP:
         """What is drawn from now: the `model`, or its like before the first layout is drawn."""
         return self._mdp

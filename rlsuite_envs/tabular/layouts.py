@@ -22,6 +22,7 @@ __all__ = [
     "grid_mdp",
     "parse_map",
     "random_layout",
+    "shortest_path",
     "slippery",
 ]
 
@@ -69,7 +70,7 @@ def random_layout(
             goals=frozenset({rows * columns - 1}),
             obstacles=frozenset(chosen.tolist()),
         )
-        if _has_path(layout):
+        if shortest_path(layout) is not None:
             return layout
     raise SettingError(
         f"n_obstacles={n_obstacles} is too many for {rows} x {columns} cells: {tries:,} layouts "
@@ -103,7 +104,7 @@ def parse_map(text: str | Sequence[str]) -> Layout:
         goals=frozenset(i for i, symbol in enumerate(cells) if symbol == "G"),
         obstacles=frozenset(i for i, symbol in enumerate(cells) if symbol == "#"),
     )
-    if not _has_path(layout):
+    if shortest_path(layout) is None:
         raise SettingError("map: no goal can be reached from the start; open a path.")
     return layout
 
@@ -197,11 +198,14 @@ def _lines(text: str | Sequence[str]) -> list[str]:
     return lines
 
 
-def _has_path(layout: Layout) -> bool:
-    """Whether some goal can be reached from the start."""
+def shortest_path(layout: Layout) -> int | None:
+    """Steps from the start to the nearest goal; None where no goal can be reached."""
     moves = arrivals(layout.rows, layout.columns, layout.obstacles)
-    reached, edge = {layout.start}, [layout.start]
+    reached, edge, steps = {layout.start}, [layout.start], 0
     while edge:
+        if not layout.goals.isdisjoint(edge):
+            return steps
         edge = [s for s in set(moves[edge].ravel().tolist()) if s not in reached]
         reached.update(edge)
-    return not reached.isdisjoint(layout.goals)
+        steps += 1
+    return None

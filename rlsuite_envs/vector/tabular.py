@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -35,6 +35,8 @@ __all__ = [
     "garnet",
     "grid_world",
     "random_walk",
+    "run",
+    "tables_of",
     "windy_grid",
 ]
 
@@ -208,7 +210,7 @@ class TabularVectorEnv(NativeVectorEnv):
             for i in np.flatnonzero(todo == RESET).tolist():
                 prob[i] = self._redraw(i)
                 todo[i] = SKIP
-        ended: int = _run(
+        ended: int = run(
             todo,
             actions,
             self._rng,
@@ -369,7 +371,7 @@ windy_grid = _vector_form(WindyGrid)
 
 
 @compiled
-def _run(  # type: ignore[no-untyped-def]  # numba infers the types
+def run(  # type: ignore[no-untyped-def]  # numba infers the types
     todo,
     actions,
     rng,
@@ -434,6 +436,12 @@ def _first_above(starts, u):  # type: ignore[no-untyped-def]  # numba infers the
         else:
             low = middle + 1
     return low if low < len(starts) else 0
+
+
+def tables_of(models: Sequence[TabularMDP]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What `run` takes as `starts`, of the first model, and `outcomes`, of one after the other."""
+    outcomes = [_outcome_table(model, as_gymnasium=False) for model in models]
+    return _start_table(models[0], as_gymnasium=False), np.concatenate(outcomes)
 
 
 def _start_table(mdp: TabularMDP, as_gymnasium: bool) -> NDArray[Any]:

@@ -14,6 +14,7 @@ PAGES = Path(__file__).resolve().parents[3] / "docs" / "environments"
 NAMES = {
     "CliffWalk": "cliff_walk",
     "DeepSea": "deep_sea",
+    "DynaMaze": "dyna_maze",
     "Garnet": "garnet",
     "GridWorld": "grid_world",
     "RandomWalk": "random_walk",

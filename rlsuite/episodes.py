@@ -286,12 +286,30 @@ class _Rows:
         keywords: dict[str, Any] = {"deterministic": self.deterministic, "rngs": rngs}
         if mask is not None and "mask" in self.names:
             keywords["mask"] = mask
-        answered = _actions_of(self.predict(observations, **keywords))
+        if "state" in self.names:
+            keywords |= _states_of(seats)
+        answer = self.predict(observations, **keywords)
+        answered = _actions_of(answer)
         if len(answered) != WIDTH:
             raise InvalidActionError(
                 f"predict answered {len(answered)} actions to {WIDTH} observations."
             )
+        if answer[1] is not None:
+            for seat, state in zip(seats, answer[1], strict=False):
+                seat.state = state
         return list(answered)[: len(seats)]
+
+
+def _states_of(seats: Sequence[Seat]) -> dict[str, Any]:
+    """The states of a batch, one row a seat, and which rows begin an episode; none before any."""
+    known = [seat.state for seat in seats if seat.state is not None]
+    if not known:
+        return {}
+    # rows that begin an episode, and padding, borrow a state that nobody reads
+    rows = [known[0] if seat.state is None else seat.state for seat in seats]
+    rows += [known[0]] * (WIDTH - len(seats))
+    fresh = [seat.length == 0 for seat in seats] + [True] * (WIDTH - len(seats))
+    return {"state": np.stack(rows), "episode_start": np.array(fresh)}
 
 
 class _Single:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -116,9 +117,9 @@ def evaluate(
     """Scores a policy in an environment of its own. Nothing is learned, nothing is disturbed.
 
     The result is exact, and no episode is drawn, where the environment has an exact answer key and
-    the policy has `action_probabilities`. Elsewhere exactly `episodes` episodes are started and all
-    of them are finished; episode k has its own seed, drawn from `seed` and k alone, so that every
-    policy meets the same episodes.
+    the policy has `action_probabilities` or, if it looks at the clock, `clocked_probabilities`.
+    Elsewhere exactly `episodes` episodes are started and all of them are finished; episode k has
+    its own seed, drawn from `seed` and k alone, so that every policy meets the same episodes.
 
     Args:
         policy: Anything with `predict(observation, state=None, episode_start=None,
@@ -248,8 +249,9 @@ class Evaluator:
             driver = driver_for(policy, self.env, greedy)
             key = self.key(seed)
             exactly, why_not = None, key.why_not
-            if exact and key.exact and _states_probabilities(policy, self.env):
-                exactly = self._exactly(policy, key, greedy, seed)
+            stated = _statement(policy, self.env)
+            if exact and key.exact and stated is not None:
+                exactly = self._exactly(stated, key, greedy, seed)
                 why_not = "sampled: without a time limit the exact return is infinite or undefined"
             if exactly is not None:
                 return exactly
@@ -266,14 +268,16 @@ class Evaluator:
             self._envs.append(self._make())
             yield self._envs[-1]
 
-    def _exactly(self, policy: Any, key: AnswerKey, greedy: bool, seed: int) -> Evaluation | None:
-        """The exact evaluation; None where there is no time limit and play never ends."""
+    def _exactly(
+        self, stated: Callable[..., Any], key: AnswerKey, greedy: bool, seed: int
+    ) -> Evaluation | None:
+        """The exact evaluation of the stated probabilities; None where play never ends."""
         oracle = key.oracle
         assert oracle is not None
         observations = oracle.observations()
         mask = observations.get("action_mask") if isinstance(observations, Mapping) else None
         keywords = {} if mask is None else {"mask": mask}
-        pi = policy.action_probabilities(observations, deterministic=greedy, **keywords)
+        pi = stated(observations, deterministic=greedy, **keywords)
         try:
             value = float(oracle.policy_return(pi))
         except OracleError:
@@ -282,9 +286,7 @@ class Evaluator:
             return None
         if not math.isfinite(value):
             return None
-        uniform = greedy and _is_uniform(
-            policy.action_probabilities(observations, deterministic=False, **keywords)
-        )
+        uniform = greedy and _is_uniform(stated(observations, deterministic=False, **keywords))
         return Evaluation(
             task=self.task.id,
             metric=self.task.metric,
@@ -374,15 +376,23 @@ def _merged(
     return tuple(found[index] for index in range(episodes))
 
 
-def _states_probabilities(policy: Any, env: gym.Env[Any, Any]) -> bool:
-    stated = callable(getattr(policy, "action_probabilities", None))
-    return stated and isinstance(env.action_space, Discrete)
+def _statement(policy: Any, env: gym.Env[Any, Any]) -> Callable[..., Any] | None:
+    """How a policy states its probabilities, [S, A] or with the clock [H, S, A]; None if not."""
+    if not isinstance(env.action_space, Discrete):
+        return None
+    stated = getattr(policy, "action_probabilities", None)
+    if callable(stated):
+        return stated
+    clocked, horizon = getattr(policy, "clocked_probabilities", None), time_limit(env)
+    if callable(clocked) and horizon is not None:
+        return partial(clocked, horizon=horizon)
+    return None
 
 
 def _is_uniform(pi: Any) -> bool:
     """Whether every row gives all of its actions the same probability."""
     pi = np.asarray(pi)
-    return bool(np.all(pi == pi[:, :1]))
+    return bool(np.all(pi == pi[..., :1]))
 
 
 def _published_score(task: TaskSpec, mean: float) -> tuple[float | None, str]:

@@ -245,7 +245,8 @@ def _check_width(spec: AgentSpec, config: Any, env: Any) -> None:
 def _check_requirements(spec: AgentSpec, env: Any) -> None:
     if "model" not in spec.requires:
         return
-    if isinstance(env, VectorEnv) or not env.has_wrapper_attr("model"):
+    tables = ("model", "P")  # ours, and Gymnasium's toy-text tables
+    if isinstance(env, VectorEnv) or not any(env.has_wrapper_attr(name) for name in tables):
         raise UnsupportedSpaceError(
             f"{spec.id!r} plans with the model of its environment, and {_name(env)} has no `model`."
         )

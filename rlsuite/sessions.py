@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -81,7 +81,7 @@ class TrainingResult:
     """How a training went.
 
     `regret` was summed while learning, None where the environment tells none. `evaluation` is None
-    where the training was stopped before its end.
+    where the training was stopped before its end. `unit` is what `steps` counts.
     """
 
     steps: int
@@ -89,6 +89,7 @@ class TrainingResult:
     total: int
     regret: float | None
     evaluation: Evaluation | None
+    unit: Literal["step", "sweep"] = "step"
 
 
 def train_agent(
@@ -131,6 +132,7 @@ def train_agent(
         refuse_unwritable(save)
     total = task.total_timesteps if steps is None else steps
     log = TrainingLog()
+    sweeps = registry.agent_spec(agent).budget_unit == "sweeps"
     stopped = False
     follow = None
     if tensorboard is not None:
@@ -141,8 +143,10 @@ def train_agent(
         about |= {f"environment: {name}": value for name, value in (env_settings or {}).items()}
         follow = TrainingFile(tensorboard, about, total)
 
-    def callback(_: Any) -> bool:
+    def callback(learner: Any) -> bool:
         nonlocal stopped
+        if sweeps:
+            log.steps = learner.num_timesteps
         if follow is not None:
             follow(log)
         stopped = on_step is not None and on_step(log.steps, total) is False
@@ -161,7 +165,12 @@ def train_agent(
     if follow is not None:
         follow.close(log, found)
     return TrainingResult(
-        steps=log.steps, episodes=log.episodes, total=total, regret=log.regret, evaluation=found
+        steps=log.steps,
+        episodes=log.episodes,
+        total=total,
+        regret=log.regret,
+        evaluation=found,
+        unit="sweep" if sweeps else "step",
     )
 
 

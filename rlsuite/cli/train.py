@@ -61,7 +61,9 @@ def train(
             tensorboard=tensorboard,
         )
     regret = "" if result.regret is None else f"; regret while learning {number(result.regret)}"
-    trained = f"{counted(result.steps, 'step')}, {counted(result.episodes, 'episode')}"
+    trained = counted(result.steps, result.unit)
+    if result.unit == "step":  # sweeps play no episodes
+        trained += f", {counted(result.episodes, 'episode')}"
     typer.echo(f"Trained {trained}{regret}.")
     if save is not None:
         typer.echo(f"Saved to {save}")

@@ -214,11 +214,17 @@ class _Run:
             if point > done:
                 parts = [point - done] if saver is None else saver.parts(agent, done, point)
                 for part in parts:
-                    self._timed(partial(agent.learn, part))
+                    self._learn(agent, part)
                 done = point
             if point < budget and number >= len(self.curve):  # not evaluated before it was stopped
                 self._evaluate_point(agent)
         return agent
+
+    def _learn(self, agent: Any, budget: int) -> None:
+        """A stretch of training, on the clock; sweeps are counted by the agent that makes them."""
+        self._timed(partial(agent.learn, budget))
+        if self.spec is not None and self.spec.budget_unit == "sweeps":
+            self.log.steps = agent.num_timesteps
 
     def _saver(self) -> Saver | None:
         """What saves this training, if it is to be saved and the agent promises that it can be."""
@@ -241,7 +247,7 @@ class _Run:
 
         self.log.on_step = on_step
         try:
-            self._timed(partial(agent.learn, budget))
+            self._learn(agent, budget)
         finally:
             self.log.on_step = None
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlsuite.episodes import stack
 from rlsuite.isolation import seed_global_streams
-from rlsuite.testing.agent_subject import AgentSubject, predict, takes
+from rlsuite.testing.agent_subject import AgentSubject, predict, statement, takes
 from rlsuite.testing.report import Skip, check, require
 from rlsuite.testing.sanity import Walk, limited
 from rlsuite.testing.walks import difference
@@ -20,10 +20,6 @@ __all__ = ["CHECKS"]
 DRAWS = 4_000
 ALPHA = 1e-6
 """Chance of a false alarm of the statistical check."""
-
-
-def _has_probabilities(agent: Any) -> bool:
-    return callable(getattr(agent, "action_probabilities", None))
 
 
 def _masks(masks: list[Any]) -> Any:
@@ -104,9 +100,10 @@ def deterministic_flag(subject: AgentSubject) -> None:
         require(
             np.array_equal(first, again), f"it gives {first!r:.80} first, and {again!r:.80} later"
         )
-    if not _has_probabilities(agent) or masks[0] is not None:
+    probabilities_of = statement(agent)
+    if probabilities_of is None or masks[0] is not None:
         return
-    stated = np.asarray(agent.action_probabilities(batch, deterministic=True))
+    stated = np.asarray(probabilities_of(batch, deterministic=True))
     require(
         np.array_equal(np.sort(stated, axis=1)[:, -1], np.ones(len(stated))),
         f"action_probabilities(deterministic=True) is {stated[0]}, it should be 1 for one action",
@@ -124,14 +121,15 @@ def probabilities(subject: AgentSubject) -> None:
     Frequencies of 4,000 draws are within the Bernstein bound for one false alarm in a million.
     """
     agent, _ = subject.trained()
-    if not _has_probabilities(agent):
+    probabilities_of = statement(agent)
+    if probabilities_of is None:
         raise Skip("it offers no action_probabilities")
     env = subject.task()
     if not isinstance(env.action_space, Discrete):
         raise Skip("its actions are not Discrete")
     observations, masks = subject.observations(1)
     batch, n = stack(observations), int(env.action_space.n)
-    p = agent.action_probabilities(batch, deterministic=False, mask=_masks(masks))
+    p = probabilities_of(batch, deterministic=False, mask=_masks(masks))
     _require_rows(p, (1, n))
     keywords = {"mask": np.stack(masks * 500)} if masks[0] is not None else {}
     if keywords and not takes(agent.predict, "mask"):
@@ -214,8 +212,9 @@ def _require_blocked(agent: Any, batch: Any, mask: NDArray[np.int8], blocked: in
                 blocked not in np.asarray(actions).tolist(),
                 f"predict(deterministic={deterministic}) plays action {blocked}, which is masked",
             )
-        if _has_probabilities(agent):
-            p = agent.action_probabilities(batch, deterministic=deterministic, mask=mask)
+        probabilities_of = statement(agent)
+        if probabilities_of is not None:
+            p = probabilities_of(batch, deterministic=deterministic, mask=mask)
             require(
                 np.all(p[:, blocked] == 0) and np.allclose(p.sum(axis=1), 1.0),
                 f"with action {blocked} masked, the probabilities are {p[0]}",
@@ -242,8 +241,7 @@ def evaluation_changes_nothing(subject: AgentSubject) -> None:
     for _ in range(7):
         predict(asked, stack(observations), deterministic=False)
         predict(asked, observations[0], deterministic=False)
-    if _has_probabilities(asked):
-        subject.behaviour(asked)
+    subject.behaviour(asked)
     for agent in (plain, asked):
         agent.learn(half)
     for one, other in zip(plain_courses, asked_courses, strict=True):

@@ -1,9 +1,9 @@
 """The sanity ladder: tiny tasks in order of difficulty; the first that fails names the fault.
 
 Every rung is climbed within `ladder_steps` steps, in the agent's own settings. Where the known
-answer depends on them, `gamma` is set, and `target_update_interval`, since a target that stands
-still for thousands of steps needs a longer budget. An answer counts when it stands at three looks
-in a row.
+answer depends on them, `gamma` is set, `target_update_interval`, since a target that stands still
+for thousands of steps needs a longer budget, and of agents that plan `horizon`. An answer counts
+when it stands at three looks in a row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _climb(
     config: Any = None,
 ) -> Any:
     """Trains until `solved(agent)` three times in a row, or to the end of the budget."""
-    subject.require_steps()
+    subject.require_budget()
     env, _ = subject.courses(lambda: subject.tiny(make, limit))
     agent = subject.build(env, seed=0, config=config)
     every = max(1, subject.ladder_steps // LOOKS)
@@ -179,6 +179,8 @@ def truncation_bootstrapped(subject: AgentSubject) -> None:
     _require_learns(subject, LEARNERS, "values")
     gamma, target = 0.5, 2.0
     config = subject.configure(gamma=gamma, target_update_interval=100)
+    if subject.spec.budget_unit == "sweeps":  # a plan ends at the limit, unless told otherwise
+        config = subject.configure(gamma=gamma, horizon="none")
     if getattr(config, "gamma", None) != gamma:
         raise Skip("it has no setting `gamma`")
     batch = ConstantReward(subject.form).every()

@@ -44,17 +44,17 @@ def _require_equal_agents(subject: AgentSubject, agent: Any, twin: Any, what: st
 
 @check
 def exact_budget(subject: AgentSubject) -> None:
-    """`learn(n)` takes exactly n steps, and `num_timesteps` counts them."""
+    """`learn(n)` takes exactly n steps (or sweeps), and `num_timesteps` counts them."""
     subject.require_learning()
     subject.require_promise("exact_budget")
-    subject.require_steps()
+    subject.require_budget()
     env, courses = subject.courses()
     agent = subject.build(env)
     expected = 0
     for steps in (0, 1, 7, 30, 64):
         expected += subject.whole(steps)
         answer = agent.learn(subject.whole(steps))
-        taken = sum(course.steps for course in courses)
+        taken = subject.taken(agent, courses)
         require(
             taken == expected,
             f"learn({subject.whole(steps)}) brought it to {taken} steps, not to {expected}",
@@ -70,7 +70,7 @@ def exact_budget(subject: AgentSubject) -> None:
 def callbacks_stop(subject: AgentSubject) -> None:
     """A callback is called with the agent after each step, and False stops the training."""
     subject.require_learning()
-    subject.require_steps()
+    subject.require_budget()
     env, courses = subject.courses()
     agent = subject.build(env)
     seen: list[Any] = []
@@ -85,7 +85,7 @@ def callbacks_stop(subject: AgentSubject) -> None:
         if subject.is_class and not seen:
             raise Skip(f"its learn takes no callback of this kind ({error})") from error
         raise
-    taken = sum(course.steps for course in courses)
+    taken = subject.taken(agent, courses)
     require(
         len(seen) == 10, f"the callback was called {len(seen)} times, False was the 10th answer"
     )
@@ -306,8 +306,9 @@ def _variants(config: Any) -> Iterator[Any]:
         value = getattr(config, field.name)
         hint = hints.get(field.name)
         others: tuple[Any, ...] = (not value,) if isinstance(value, bool) else ()
-        if get_origin(hint) is Literal:
-            others = tuple(other for other in get_args(hint) if other != value)
+        for part in (hint, *get_args(hint)):  # a choice may stand in a union
+            if get_origin(part) is Literal:
+                others = tuple(other for other in get_args(part) if other != value)
         for other in others:
             with contextlib.suppress(RlsuiteError):
                 yield dataclasses.replace(config, **{field.name: other})

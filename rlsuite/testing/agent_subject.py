@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,16 @@ class AgentSubject:
         if not self.learns:
             raise Skip("it has no `learn`, so it learns nothing")
 
-    def require_steps(self) -> None:
-        """Raises `Skip` unless its budget is counted in environment steps."""
-        if self.spec.budget_unit != "steps":
-            raise Skip(f"its budget is counted in {self.spec.budget_unit}, not in steps")
+    def require_budget(self) -> None:
+        """Raises `Skip` unless its budget is counted in environment steps or in sweeps."""
+        if self.spec.budget_unit not in ("steps", "sweeps"):
+            raise Skip(f"its budget is counted in {self.spec.budget_unit}, not in steps or sweeps")
+
+    def taken(self, agent: Any, courses: Sequence[Course]) -> int:
+        """What it has used of its budget: steps are counted here, sweeps are its own to count."""
+        if self.spec.budget_unit == "sweeps":
+            return int(agent.num_timesteps)
+        return sum(course.steps for course in courses)
 
     @property
     def form(self) -> Form:
@@ -191,9 +197,10 @@ class AgentSubject:
         """What the agent would do: probabilities where it states them, else greedy actions."""
         observations, masks = self.observations()
         batch = stack(observations)
-        if callable(getattr(agent, "action_probabilities", None)):
+        stated = statement(agent)
+        if stated is not None:
             mask = None if masks[0] is None else np.stack(masks)
-            return np.asarray(agent.action_probabilities(batch, deterministic=False, mask=mask))
+            return np.asarray(stated(batch, deterministic=False, mask=mask))
         return np.asarray(predict(agent, batch, deterministic=True))
 
     def fingerprint(self, agent: Any) -> str | None:
@@ -210,6 +217,17 @@ def _saved(agent: Any) -> str:
         agent.save(path)
         files = sorted(Path(folder).iterdir())  # some add a suffix
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def statement(agent: Any) -> Callable[..., Any] | None:
+    """Its `action_probabilities`; those of the first step where it looks at the clock; or None."""
+    stated = getattr(agent, "action_probabilities", None)
+    if callable(stated):
+        return stated
+    clocked = getattr(agent, "clocked_probabilities", None)
+    if not callable(clocked):
+        return None
+    return lambda observations, **keywords: clocked(observations, horizon=1, **keywords)[0]
 
 
 def predict(agent: Any, observation: Any, **keywords: Any) -> Any:

@@ -15,6 +15,7 @@ Every task is shown as a number (`Discrete`), as a one-hot vector (`Box`) or as 
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class TinyTask(gym.Env[Any, Any]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  as in gymnasium.Env
 
     def __init__(self, n_states: int, n_actions: int, form: Form = "Discrete") -> None:
-        self.n_states, self.form = n_states, form
+        self.n_states, self.n_actions, self.form = n_states, n_actions, form
         self.s = 0
         one_hot = Box(0.0, 1.0, (n_states,), np.float32)
         self.action_space = Discrete(n_actions)
@@ -95,6 +96,24 @@ class TinyTask(gym.Env[Any, Any]):
         """Takes one action."""
         reward, terminated = self.move(int(action))
         return self.observe(self.s), reward, terminated, False, self.info()
+
+    @property
+    def model(self) -> Any:
+        """The dynamics, for agents that plan: each move is tried once, as none is left to luck."""
+        shape = (self.n_states, self.n_actions, 1)
+        next_state, reward, terminal = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
+        tried = copy.copy(self)
+        for s, a, k in np.ndindex(shape):
+            tried.s = s
+            reward[s, a, k], terminal[s, a, k] = tried.move(a)
+            next_state[s, a, k] = tried.s
+        return SimpleNamespace(
+            next_state=next_state,
+            probability=np.ones(shape),
+            reward=reward,
+            terminal=terminal.astype(bool),
+            start=np.eye(self.n_states)[self.start()],
+        )
 
     def get_state(self) -> dict[str, Any]:
         """State and generator."""
@@ -206,6 +225,11 @@ class TwoDoors(TinyTask):
     def __init__(self, form: Form = "Discrete") -> None:
         super().__init__(1, self.N_ACTIONS, form)
         self.room = 0
+
+    @property
+    def model(self) -> Any:
+        """There is none: the room is no part of the state."""
+        raise AttributeError("TwoDoors has no model: which room it is does not show in the state.")
 
     def start(self) -> int:
         """A room of the two."""

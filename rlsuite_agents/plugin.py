@@ -18,10 +18,30 @@ def register(registry: Transaction) -> None:
         learns="nothing",
         promises=OURS,
     )
+    _planning(registry)
     _tabular(registry)
     _bandits(registry)
     _deep(registry)
     _baselines(registry)
+
+
+def _planning(registry: Transaction) -> None:
+    for name, module, summary in (
+        ("PolicyEvaluation", "policy_evaluation", "Values of a given policy (Sutton & Barto 4.1)."),
+        ("PolicyIteration", "policy_iteration", "Evaluate, improve, repeat (Sutton & Barto 4.3)."),
+        ("ValueIteration", "value_iteration", "The optimum by sweeps (Sutton & Barto 4.4)."),
+        ("SoftValueIteration", "soft_value_iteration", "Control as inference (Levine 2018)."),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.planning.{module}:{name}",
+            summary=summary,
+            budget_unit="sweeps",
+            requires={"model"},
+            learns="nothing" if name == "PolicyEvaluation" else "values",
+            spaces=TABLES,
+            promises=OURS,
+        )
 
 
 def _tabular(registry: Transaction) -> None:

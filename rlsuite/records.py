@@ -180,3 +180,8 @@ class RunRecord:
     eval_seconds: float = 0.0
     started_at: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def imported(self) -> str:
+        """Where it comes from, if it was not computed here; else empty."""
+        return str(self.key.identity.get("imported", ""))

@@ -21,6 +21,7 @@ from rlsuite.cli import (
     doctor,
     evaluate,
     export,
+    importing,
     listing,
     play,
     plot,
@@ -40,7 +41,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        first = ["list", "train", "evaluate", "play", "plot", "bench", "sql", "export"]
+        first = ["list", "train", "evaluate", "play", "plot", "bench", "sql", "export", "import"]
         return [*first, "check", "plugins", "doctor"]
 
 
@@ -62,6 +63,7 @@ app.command("plot")(plot.plot)
 app.add_typer(bench.app, name="bench")
 app.command("sql")(sql.sql)
 app.command("export")(export.export)
+app.add_typer(importing.app, name="import")
 app.add_typer(check.app, name="check")
 app.command("plugins")(plugins.plugins)
 app.command("doctor")(doctor.doctor)

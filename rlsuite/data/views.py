@@ -98,6 +98,12 @@ VIEWS: Mapping[str, View] = {
                     ("started_at", ".started_at", "text", "date and time, UTC"),
                 ),
                 Column("attempt", "int", "run.attempt", "how often it was tried"),
+                Column(
+                    "imported",
+                    "text",
+                    "coalesce(json_extract(run.record, '$.key.imported'), '')",
+                    "where it comes from, if it was not run here",
+                ),
                 DIGEST,
             ),
             "run",

@@ -33,6 +33,7 @@ def board_notes(
         *_why_unranked(rows, plan),
         *_what_differs(rows, tasks),
         *_off_budget(records),
+        *_imported(records),
     )
 
 
@@ -51,6 +52,17 @@ def _off_budget(records: tuple[RunRecord, ...]) -> Iterable[str]:
         told = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         parts.append(f"{agent} on {task} {told} of {budget:,}")
     yield f"Trainings that did not take the steps of their budget: {'; '.join(parts)}."
+
+
+def _imported(records: tuple[RunRecord, ...]) -> Iterable[str]:
+    """Runs that were made elsewhere, and scored in another way."""
+    found = sorted({(record.agent, record.imported) for record in records if record.imported})
+    for source in sorted({source for _, source in found}):
+        agents = ", ".join(agent for agent, where in found if where == source)
+        yield (
+            f"Imported from {source}, not run here: {agents}. Returns are means over the last "
+            "training episodes, and no evaluations."
+        )
 
 
 def _how_aggregated(rows: list[Row], tasks: tuple[str, ...], plan: Comparison) -> Iterable[str]:

@@ -28,6 +28,8 @@ COMMANDS = [
     "bench compare",
     "sql",
     "export",
+    "import",
+    "import monitor",
     "check",
     "check env",
     "check agent",

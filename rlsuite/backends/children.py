@@ -115,12 +115,27 @@ class SpawnStarter:
         "from rlsuite.backends.worker import main; main()"
     )
 
-    def __init__(self, events: Events, modules: Sequence[str]) -> None:
+    REHEARSAL = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        "from rlsuite.backends.worker import rehearse_all; rehearse_all(json.load(sys.stdin))"
+    )
+
+    def __init__(self, events: Events, modules: Sequence[str], rehearsals: Sequence[str]) -> None:
         self._events = events
+        self._rehearsals = list(rehearsals)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, payload: str, output: Path | None) -> Child:
-        """Starts an interpreter."""
+        """Starts an interpreter; before the first one, another fills numba's cache."""
+        if self._rehearsals:
+            subprocess.run(
+                [sys.executable, "-c", self.REHEARSAL, json.dumps(sys.path)],
+                input=json.dumps(self._rehearsals).encode(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,  # the cells will say what is wrong
+            )
+            self._rehearsals.clear()
         child = Child(self._events, payload)
         with _opened(output) as stream:
             process = subprocess.Popen(
@@ -167,9 +182,9 @@ class ForkStarter:
         "from rlsuite.backends.nursery import main; main(int(sys.argv[2]))"
     )
 
-    def __init__(self, events: Events, modules: Sequence[str]) -> None:
+    def __init__(self, events: Events, modules: Sequence[str], rehearsals: Sequence[str]) -> None:
         self._events = events
-        self._modules = list(modules)
+        self._modules, self._rehearsals = list(modules), list(rehearsals)
         self._nursery: _Nursery | None = None
         self._next = 0
 
@@ -178,7 +193,7 @@ class ForkStarter:
         if self._nursery is not None and not self._nursery.alive:
             self.close()
         if self._nursery is None:
-            self._nursery = _Nursery(self.CODE, self._modules)
+            self._nursery = _Nursery(self.CODE, self._modules, self._rehearsals)
         child = Child(self._events, payload)
         self._next += 1
         with _opened(output) as stream:
@@ -201,7 +216,7 @@ class ForkStarter:
 class _Nursery:
     """The supervisor's end of a nursery."""
 
-    def __init__(self, code: str, modules: list[str]) -> None:
+    def __init__(self, code: str, modules: list[str], rehearsals: list[str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -217,6 +232,9 @@ class _Nursery:
         self._running: dict[int, Child] = {}
         self._lock = threading.Lock()
         self.send({"op": "preload", "modules": modules})
+        for payload in rehearsals:
+            if len(payload) < MESSAGE_BYTES // 2:  # quotes are doubled; longer ones are left out
+                self.send({"op": "rehearse", "payload": payload})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -284,7 +302,7 @@ def start_method() -> Literal["forkserver", "spawn"]:
     return "forkserver" if linux and hasattr(socket, "send_fds") else "spawn"
 
 
-def starter_of(method: str) -> Callable[[Events, Sequence[str]], Starter]:
+def starter_of(method: str) -> Callable[[Events, Sequence[str], Sequence[str]], Starter]:
     """The class behind a start method."""
     return ForkStarter if method == "forkserver" else SpawnStarter
 

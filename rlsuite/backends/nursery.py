@@ -1,12 +1,12 @@
 """A small process that has imported everything, and forks a fresh worker for each cell.
 
 A fork takes milliseconds where the imports of torch and Stable-Baselines3 take seconds. The nursery
-only imports: it starts no threads and runs no cell, so that every worker begins alike. It is alone
-with its children in a session of its own, and ends with the supervisor, and they with it.
+imports, compiles what numba is to compile, and runs no cell, so that every worker begins alike. It
+is alone with its children in a session of its own, and ends with the supervisor, and they with it.
 
-Messages are JSON over a socket that keeps their bounds. To the nursery: `preload` (modules), `fork`
-(id; with the pipe down, the pipe up and the file for the output), `signal` (pid, signal). Back:
-`ready`, `forked` (id, pid), `ended` (pid, status).
+Messages are JSON over a socket that keeps their bounds. To the nursery: `preload` (modules),
+`rehearse` (payload), `fork` (id; with the pipe down, the pipe up and the file for the output),
+`signal` (pid, signal). Back: `ready`, `forked` (id, pid), `ended` (pid, status).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-from rlsuite.backends.worker import ORPHAN_SECONDS, leave, work
+from rlsuite.backends.worker import ORPHAN_SECONDS, leave, rehearse_all, work
 
 __all__ = ["main"]
 
@@ -77,6 +77,10 @@ def _serve(link: socket.socket, children: set[int], own: tuple[int, int]) -> boo
     if message["op"] == "preload":
         _preload(message["modules"])
         _send(link, {"op": "ready"})
+    elif message["op"] == "rehearse":
+        rehearse_all([message["payload"]])
+        gc.collect()
+        gc.freeze()
     elif message["op"] == "fork":
         pid = os.fork()
         if pid == 0:

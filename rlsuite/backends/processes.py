@@ -14,7 +14,7 @@ import queue
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from registry.errors import SettingError
@@ -25,7 +25,7 @@ from rlsuite.backends.worker import STOPPED
 from rlsuite.records import RunRecord
 from rlsuite.running.cells import Progress
 from rlsuite.running.packing import from_bytes
-from rlsuite.running.payloads import modules_of
+from rlsuite.running.payloads import modules_of, rehearsal_of
 from rlsuite.suite import Cell
 
 __all__ = ["GRACE_SECONDS", "ProcessesBackend"]
@@ -90,6 +90,7 @@ class ProcessesBackend:
         self._events: Events = queue.SimpleQueue()
         self._starter: Starter | None = None
         self._modules: dict[str, None] = {"rlsuite.running.payloads": None}
+        self._rehearsals: dict[str, None] = {}
         self._next = 0
         self._tasks: dict[int, _Task] = {}
         self._here = SerialBackend()
@@ -100,9 +101,16 @@ class ProcessesBackend:
         return self._workers
 
     def prepare(self, cells: Sequence[Cell]) -> None:
-        """Names the imports of the cells to come, for the process that workers are forked from."""
+        """Names the imports of the cells to come, and what they compile: all is done once before.
+
+        Args:
+            cells: One of each kind is enough.
+        """
         for cell in cells:
             self._modules.update(dict.fromkeys(modules_of(cell)))
+            rehearsal = rehearsal_of(replace(cell, seed=0, label=""))
+            if rehearsal is not None:
+                self._rehearsals[rehearsal] = None
 
     def submit(self, job: Job, progress: Progress | None = None) -> int:
         """Starts a worker; a job without a payload is queued, to be run in this process."""
@@ -112,7 +120,8 @@ class ProcessesBackend:
             return self._next
         if self._starter is None:
             self.prepare([job.cell])
-            self._starter = starter_of(self._method)(self._events, _importable(self._modules))
+            modules = _importable(self._modules)
+            self._starter = starter_of(self._method)(self._events, modules, [*self._rehearsals])
         child = self._starter.start(job.payload, job.output)
         self._tasks[self._next] = _Task(job, progress, child)
         return self._next

@@ -19,9 +19,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["PROC", "STOPPED", "main", "read_frame", "work", "write_frame"]
+__all__ = ["PROC", "STOPPED", "main", "read_frame", "rehearse_all", "work", "write_frame"]
 
 STOPPED = 75
 """Exit code of a worker that was asked to stop, and has saved its training."""
@@ -94,6 +95,17 @@ def work(down: int, up: int) -> int:
         traceback.print_exc()
         return BROKEN
     return 0
+
+
+def rehearse_all(payloads: Sequence[str]) -> None:
+    """Compiles what these cells will compile."""
+    from rlsuite.running.payloads import rehearse
+
+    for payload in payloads:
+        try:
+            rehearse(payload)
+        except Exception:  # of an agent or an environment: its cells will say what is wrong
+            continue
 
 
 def main() -> None:

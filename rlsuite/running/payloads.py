@@ -11,6 +11,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,28 @@ from registry.catalogue import Transaction, registry
 from registry.errors import PluginError
 from registry.plugins import plugin_report
 from registry.specs import Provenance, Spaces, TaskSpec, load_entry_point
+from rlsuite.isolation import global_streams
+from rlsuite.making import make_config, make_environment
 from rlsuite.records import RunKey, RunRecord
 from rlsuite.running.cells import Progress, run_cell
 from rlsuite.running.packing import from_bytes, to_bytes
 from rlsuite.running.policies import Shelf
 from rlsuite.running.resuming import CheckpointPlan
 from rlsuite.suite import AgentChoice, Cell
+from rlsuite.views import AgentView
 
-__all__ = ["Unportable", "importable_name", "modules_of", "payload_of", "run_payload"]
+__all__ = [
+    "Unportable",
+    "importable_name",
+    "modules_of",
+    "payload_of",
+    "rehearsal_of",
+    "rehearse",
+    "run_payload",
+]
+
+WORTH_REHEARSING = 10_000
+"""Steps of a training from which on compiled loops are made ready before the first worker."""
 
 CARRIED = ("agent", "oracle", "reward_model", "reference_model")
 """Kinds of entries that a cell may look up while it runs."""
@@ -93,18 +108,7 @@ def payload_of(
 def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
     """Runs the cell of a payload in this process, after entering what it carries."""
     parts = json.loads(payload)
-    for entry in parts["catalogue"]:
-        _enter(entry)
-    _register(parts["environment"])
-    agent = parts["agent"]
-    choice = agent["id"] if "id" in agent else load_entry_point(agent["entry_point"])
-    task = TaskSpec(**{**parts["task"], "wrappers": tuple(map(tuple, parts["task"]["wrappers"]))})
-    cell = Cell(
-        task=task,
-        label=agent["label"],
-        choice=AgentChoice(choice, agent["settings"]),
-        **parts["cell"],
-    )
+    cell = _cell(parts)
     plan, shelf, before = parts["checkpoints"], parts["shelf"], parts["before"]
     return run_cell(
         cell,
@@ -115,6 +119,54 @@ def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
         checkpoints=None if plan is None else CheckpointPlan.from_json(plan),
         shelf=None if shelf is None else Shelf(**shelf),
         before=None if before is None else from_bytes(base64.b64decode(before)),
+    )
+
+
+def rehearsal_of(cell: Cell) -> str | None:
+    """The cell as JSON, for `rehearse`; None where there is nothing to compile, or not for so few.
+
+    Agents whose class has `learn_many` learn in loops that numba compiles.
+    """
+    if not isinstance(cell.choice.agent, str) or cell.total_timesteps < WORTH_REHEARSING:
+        return None
+    try:
+        agent_type = registry.agent_spec(cell.choice.agent).load()
+    except Exception:  # somebody's import failed: its cells will say so
+        return None
+    if not callable(getattr(agent_type, "learn_many", None)):
+        return None
+    found = payload_of(cell, RunKey(identity={}), settings={}, fingerprint={})
+    return found if isinstance(found, str) else None
+
+
+def rehearse(payload: str) -> None:
+    """Lets an agent of a cell take one step in a compiled loop, so that the next one is quick.
+
+    What is compiled stays in this process and in those forked from it, and on disk where numba
+    finds a folder for it. Nothing else is left behind.
+    """
+    cell = _cell(json.loads(payload))
+    assert isinstance(cell.choice.agent, str)
+    spec = registry.agent_spec(cell.choice.agent)
+    agent_type = spec.load()
+    config = make_config(spec, agent_type, cell.choice.settings)
+    with global_streams(), closing(AgentView(make_environment(cell.task))) as env:
+        agent_type.learn_many(lambda: env, [0], 1, config)
+
+
+def _cell(parts: dict[str, Any]) -> Cell:
+    """The cell of a payload, after entering what it carries."""
+    for entry in parts["catalogue"]:
+        _enter(entry)
+    _register(parts["environment"])
+    agent = parts["agent"]
+    choice = agent["id"] if "id" in agent else load_entry_point(agent["entry_point"])
+    task = TaskSpec(**{**parts["task"], "wrappers": tuple(map(tuple, parts["task"]["wrappers"]))})
+    return Cell(
+        task=task,
+        label=agent["label"],
+        choice=AgentChoice(choice, agent["settings"]),
+        **parts["cell"],
     )
 
 

@@ -104,6 +104,14 @@ PICTURES = (
         "--gif dyna_maze.gif",
     ),
     Picture(
+        file="goal_grid.gif",
+        title="[GoalGrid](environments/goal_grid.md)",
+        text="Q-learning walks to the goal of each episode; what it observes is the pair of cell "
+        "and goal.",
+        command="play rlsuite/GoalGrid-v0 --agent rlsuite/QLearning-v0 --set step_size=0.5 "
+        "--episodes 4 --gif goal_grid.gif",
+    ),
+    Picture(
         file="random_walk.gif",
         title="[RandomWalk](environments/random_walk.md)",
         text="Nothing to decide: the task is to predict the value of each state.",

@@ -83,6 +83,14 @@ def _tabular(registry: Transaction) -> None:
             metric="learning_regret",
             family="changing mazes",
         )
+    registry.add_env(
+        "rlsuite/GoalGrid-v0",
+        "rlsuite_envs.tabular.goal_grid:GoalGrid",
+        vector_entry_point="rlsuite_envs.vector.tabular:goal_grid",
+        max_episode_steps=50,
+        summary="A 5x5 grid with another goal in each episode; -1 for each step but the last.",
+    )
+    registry.add_task("rlsuite/GoalGrid-v0", total_timesteps=200_000, family="tabular")
     registry.add_oracle(
         "gymnasium/ToyText-v0",
         "rlsuite_envs.tabular.toy_text:toy_text_oracle",

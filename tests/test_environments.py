@@ -47,6 +47,7 @@ def test_there_are_environments_of_every_family():
         "rlsuite/DeepSea-v0",
         "rlsuite/DynaMaze-v0",
         "rlsuite/Garnet-v0",
+        "rlsuite/GoalGrid-v0",
         "rlsuite/GridWorld-v0",
         "rlsuite/RandomWalk-v0",
         "rlsuite/TokenGeneration-v0",

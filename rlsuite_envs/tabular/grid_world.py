@@ -16,7 +16,7 @@ from rlsuite_envs.checks import check_count, check_flag, check_real, check_state
 from rlsuite_envs.rendering.grid import Scene
 from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
-from rlsuite_envs.tabular.layouts import Layout, grid_mdp, parse_map, random_layout
+from rlsuite_envs.tabular.layouts import Layout, check_size, grid_mdp, parse_map, random_layout
 from rlsuite_envs.tabular.mdp import TabularMDP
 from rlsuite_envs.tabular.oracle import TabularOracle
 
@@ -294,7 +294,7 @@ def _check_combination(
 
 def _drawn(size: object, n_obstacles: object, layout_seed: object, *, tries: int) -> Layout:
     """The layout of a seed. With `redraw` it is only the trial that layouts have paths."""
-    rows, columns = _check_size(DEFAULT_SIZE if size is None else size)
+    rows, columns = check_size(DEFAULT_SIZE if size is None else size)
     obstacles = check_count(
         "n_obstacles", DEFAULT_OBSTACLES if n_obstacles is None else n_obstacles, low=0
     )
@@ -308,17 +308,3 @@ def _drawn(size: object, n_obstacles: object, layout_seed: object, *, tries: int
             f"be left; got {obstacles}."
         )
     return random_layout(np.random.default_rng(seed), rows, columns, obstacles, tries)
-
-
-def _check_size(size: object) -> tuple[int, int]:
-    wanted = "a whole number of at least 2, or (rows, columns) with at least two cells"
-    sides = size if isinstance(size, Sequence) else (size, size)
-    if isinstance(sides, str) or len(sides) != 2:
-        raise SettingError(f"size must be {wanted}, got {size!r}.")
-    try:
-        rows, columns = (check_count("size", side) for side in sides)
-    except SettingError:
-        rows = columns = 0
-    if rows * columns < 2:
-        raise SettingError(f"size must be {wanted}, got {size!r}.")
-    return rows, columns

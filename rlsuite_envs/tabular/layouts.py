@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import SettingError
+from rlsuite_envs.checks import check_count
 from rlsuite_envs.tabular.mdp import TabularMDP
 
 __all__ = [
     "Layout",
     "absorbing_mdp",
     "arrivals",
+    "check_size",
     "grid_mdp",
     "parse_map",
     "random_layout",
+    "read_map",
     "shortest_path",
     "slippery",
 ]
@@ -88,18 +91,14 @@ def parse_map(text: str | Sequence[str]) -> Layout:
         SettingError: the map is no rectangle, has another symbol, not exactly one start, no goal,
             or no path from the start to a goal.
     """
-    lines = _lines(text)
-    cells = "".join(lines)
-    unknown = sorted(set(cells) - set("SG#."))
-    if unknown:
-        raise SettingError(f"map: unknown symbol {unknown[0]!r}; known are {SYMBOLS}.")
+    rows, columns, cells = read_map(text)
     if cells.count("S") != 1:
         raise SettingError(f"map needs exactly one start 'S', got {cells.count('S')}.")
     if "G" not in cells:
         raise SettingError("map needs at least one goal 'G', got none.")
     layout = Layout(
-        rows=len(lines),
-        columns=len(lines[0]),
+        rows=rows,
+        columns=columns,
         start=cells.index("S"),
         goals=frozenset(i for i, symbol in enumerate(cells) if symbol == "G"),
         obstacles=frozenset(i for i, symbol in enumerate(cells) if symbol == "#"),
@@ -107,6 +106,39 @@ def parse_map(text: str | Sequence[str]) -> Layout:
     if shortest_path(layout) is None:
         raise SettingError("map: no goal can be reached from the start; open a path.")
     return layout
+
+
+def read_map(text: str | Sequence[str]) -> tuple[int, int, str]:
+    """Rows, columns, and the symbols of all cells of a picture, row by row.
+
+    Raises:
+        SettingError: the map is no rectangle, or has a symbol other than S, G, # and .
+    """
+    lines = _lines(text)
+    cells = "".join(lines)
+    unknown = sorted(set(cells) - set("SG#."))
+    if unknown:
+        raise SettingError(f"map: unknown symbol {unknown[0]!r}; known are {SYMBOLS}.")
+    return len(lines), len(lines[0]), cells
+
+
+def check_size(size: object) -> tuple[int, int]:
+    """(rows, columns) of a square's side, or of both sides; at least two cells.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    wanted = "a whole number of at least 2, or (rows, columns) with at least two cells"
+    sides = size if isinstance(size, Sequence) else (size, size)
+    if isinstance(sides, str) or len(sides) != 2:
+        raise SettingError(f"size must be {wanted}, got {size!r}.")
+    try:
+        rows, columns = (check_count("size", side) for side in sides)
+    except SettingError:
+        rows = columns = 0
+    if rows * columns < 2:
+        raise SettingError(f"size must be {wanted}, got {size!r}.")
+    return rows, columns
 
 
 def arrivals(rows: int, columns: int, obstacles: frozenset[int] = frozenset()) -> Ints:

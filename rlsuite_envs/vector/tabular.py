@@ -19,6 +19,7 @@ from rlsuite_envs.tabular.cliff_walk import CliffWalk
 from rlsuite_envs.tabular.deep_sea import DeepSea
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
 from rlsuite_envs.tabular.garnet import Garnet
+from rlsuite_envs.tabular.goal_grid import GoalGrid
 from rlsuite_envs.tabular.grid_world import GridWorld, Planes
 from rlsuite_envs.tabular.mdp import TabularMDP, refuse_wrappers
 from rlsuite_envs.tabular.oracle import TabularOracle
@@ -33,6 +34,7 @@ __all__ = [
     "cliff_walk",
     "deep_sea",
     "garnet",
+    "goal_grid",
     "grid_world",
     "random_walk",
     "run",
@@ -365,6 +367,7 @@ def _vector_form(of: Callable[..., TabularEnv]) -> Callable[..., TabularVectorEn
 cliff_walk = _vector_form(CliffWalk)
 deep_sea = _vector_form(DeepSea)
 garnet = _vector_form(Garnet)
+goal_grid = _vector_form(GoalGrid)
 grid_world = _vector_form(GridWorld)
 random_walk = _vector_form(RandomWalk)
 windy_grid = _vector_form(WindyGrid)

@@ -16,6 +16,7 @@ NAMES = {
     "DeepSea": "deep_sea",
     "DynaMaze": "dyna_maze",
     "Garnet": "garnet",
+    "GoalGrid": "goal_grid",
     "GridWorld": "grid_world",
     "RandomWalk": "random_walk",
     "WindyGrid": "windy_grid",

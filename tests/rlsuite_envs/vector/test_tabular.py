@@ -15,6 +15,7 @@ from rlsuite_envs.tabular.cliff_walk import CliffWalk
 from rlsuite_envs.tabular.deep_sea import DeepSea
 from rlsuite_envs.tabular.env import TabularEnv
 from rlsuite_envs.tabular.garnet import Garnet
+from rlsuite_envs.tabular.goal_grid import GoalGrid
 from rlsuite_envs.tabular.grid_world import GridWorld
 from rlsuite_envs.tabular.mdp import TabularMDP
 from rlsuite_envs.tabular.random_walk import RandomWalk
@@ -24,6 +25,7 @@ from rlsuite_envs.vector.tabular import (
     cliff_walk,
     deep_sea,
     garnet,
+    goal_grid,
     grid_world,
     random_walk,
     windy_grid,
@@ -101,6 +103,9 @@ TEXTBOOK = [
     (deep_sea, DeepSea, {"size": 2, "stochastic": True, "mapping_seed": None}),
     (garnet, Garnet, {"states": 4, "branching": 2, "ending": 0.2}),
     (garnet, Garnet, {"ending": 0.0, "mdp_seed": 1}),
+    (goal_grid, GoalGrid, {"size": (2, 3), "slip": 0.2}),
+    (goal_grid, GoalGrid, {"map": ["S.#", "..G", "G#."], "observation": "dict"}),
+    (goal_grid, GoalGrid, {"size": 2, "observation": "position"}),
     (random_walk, RandomWalk, {"states": 3}),
     (windy_grid, WindyGrid, {}),
     (windy_grid, WindyGrid, {"king_moves": True, "stay": True, "stochastic_wind": True}),

@@ -24,6 +24,7 @@ from rlsuite.running.events import (
     Listener,
     SuiteStarted,
 )
+from rlsuite.running.looks import FamilyDecision
 from rlsuite.running.run_loop import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
@@ -37,6 +38,7 @@ __all__ = [
     "CellStarted",
     "SuiteStarted",
     "benchmark",
+    "suite_of",
 ]
 
 DEFAULT_SEEDS = 5
@@ -46,13 +48,17 @@ PROCESSES = "rlsuite/processes-v0"
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """All records of a suite, in the order of its cells. `print` shows the leaderboards."""
+    """All records of a suite, in the order of its cells. `print` shows the leaderboards.
+
+    `decisions` are those of the sequential test, where seeds were added until it was decided.
+    """
 
     suite: Suite
     records: tuple[RunRecord, ...]
     store_path: Path
     reused: int = 0
     notes: tuple[str, ...] = ()
+    decisions: tuple[FamilyDecision, ...] = ()
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -150,7 +156,7 @@ def benchmark(
             cannot keep; nothing was run.
         StoreError: the store cannot be opened or written; what it held is untouched.
     """
-    chosen = _suite_of(suite, agents, tasks, seeds, total_timesteps)
+    chosen = suite_of(suite, agents, tasks, seeds, total_timesteps)
     chosen.check()
     rules = Rules(
         limits=Limits(seconds=timeout, memory=memory_bytes(memory)),
@@ -180,13 +186,14 @@ def _silent(event: Event) -> None:
     """Tells nobody."""
 
 
-def _suite_of(
+def suite_of(
     suite: Suite | str | PathLike[str] | None,
     agents: Any,
     tasks: Any,
     seeds: int | Sequence[int] | None,
     total_timesteps: int | None,
 ) -> Suite:
+    """The suite that `benchmark` runs for these arguments of it."""
     if suite is None:
         if not agents or not tasks:
             missing = " and ".join(n for n, v in (("agents", agents), ("tasks", tasks)) if not v)

@@ -106,6 +106,21 @@ def run(
     add_seeds: Annotated[int | None, ADD_SEEDS] = None,
     only: Annotated[list[str] | None, ONLY] = None,
     retry_failed: Annotated[bool, RETRY] = False,
+    until_clear: Annotated[
+        bool,
+        typer.Option(
+            "--until-clear",
+            help="Add seeds, look by look, until a sequential test tells all agents apart, with "
+            "an error rate of 5% for each family of tasks.",
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--max-seeds",
+            help="With --until-clear: seeds after which it ends; default: 5 times the suite's.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -140,7 +155,7 @@ def run(
     from rlsuite.cli.bench_plan import Selection, show_plan
     from rlsuite.cli.benching import How, run_suite
 
-    chosen = Selection(tuple(only or ()), retry_failed, seeds, add_seeds)
+    chosen = Selection(tuple(only or ()), retry_failed, seeds, add_seeds, until_clear, max_seeds)
     if dry_run:
         show_plan(suite, store=store, selection=chosen, as_json=as_json)
         return

@@ -10,9 +10,10 @@ from typing import Any
 
 import typer
 
-from registry.errors import StoreError, SuiteError
+from registry.errors import SettingError, StoreError, SuiteError
 from rlsuite.cli.console import counted, print_table
 from rlsuite.running.leases import is_alive
+from rlsuite.running.looks import chosen_kinds, contests_of
 from rlsuite.running.planning import (
     Chooser,
     chosen_by,
@@ -35,6 +36,18 @@ class Selection:
     retry_failed: bool = False
     seeds: int | None = None
     add_seeds: int | None = None
+    until_clear: bool = False
+    max_seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.until_clear and (self.retry_failed or self.add_seeds is not None):
+            name = "--retry-failed" if self.retry_failed else "--add-seeds"
+            raise SettingError(
+                f"--until-clear chooses the seeds itself, and tries failed cells again when it is "
+                f"started again: leave {name} out."
+            )
+        if self.max_seeds is not None and not self.until_clear:
+            raise SettingError("--max-seeds goes with --until-clear: add that, or use --seeds.")
 
     def suite(self, name: str) -> Suite:
         """The suite with its seeds.
@@ -62,14 +75,22 @@ class Selection:
         words += [] if self.add_seeds is None else ["--add-seeds", str(self.add_seeds)]
         for pattern in self.only:
             words += ["--only", pattern]
+        words += ["--until-clear"] if self.until_clear else []
+        words += [] if self.max_seeds is None else ["--max-seeds", str(self.max_seeds)]
         return [*words, "--retry-failed"] if self.retry_failed else words
 
 
 def show_plan(name: str, *, store: Path | None, selection: Selection, as_json: bool) -> None:
     """Prints the cells of a suite, what is stored of them, and what would be run."""
-    plan = make_plan(selection.suite(name), store, selection.choose())
+    suite, choose = selection.suite(name), selection.choose()
+    plan = make_plan(suite, store, choose)
+    looks: dict[str, tuple[int, ...]] = {}
+    if selection.until_clear:
+        found = contests_of(chosen_kinds(suite, choose), selection.max_seeds)
+        looks = {contest.family: contest.looks for contest in found}
     if as_json:
-        typer.echo(json.dumps(plan.as_json(), indent=2))
+        facts = {**plan.as_json(), "looks": looks} if looks else plan.as_json()
+        typer.echo(json.dumps(facts, indent=2))
         return
     rows = [
         [task, agent, str(states.total()), _states(states), f"{run:,}", f"{steps:,}"]
@@ -78,6 +99,9 @@ def show_plan(name: str, *, store: Path | None, selection: Selection, as_json: b
     columns = ["task", "agent", "cells", "states", "to run", "steps to run"]
     print_table(f"Suite {plan.suite.name}, store {plan.store_path}", columns, rows, right={2, 4, 5})
     typer.echo(f"{counted(plan.to_run, 'cell')} of {len(plan.cells):,} would be run.")
+    for family, after in looks.items():
+        seeds = ", ".join(map(str, after))
+        typer.echo(f"That is the first look; {family} is looked at after {seeds} seeds.")
 
 
 def show_status(source: str, *, store: Path | None, as_json: bool) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 import typer
 
@@ -15,6 +17,7 @@ from registry.errors import StoreError
 from rlsuite.backends import Limits
 from rlsuite.benchmarking import PROCESSES, BenchmarkResult, benchmark
 from rlsuite.cli.bench_json import done_line, interrupted_line, json_line
+from rlsuite.cli.bench_looks import look_lines
 from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
@@ -29,6 +32,8 @@ from rlsuite.running.events import Event
 from rlsuite.running.run_loop import Rules, memory_bytes
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.stored import stored
+from rlsuite.suite import Suite
+from rlsuite.until_clear import UntilClear
 
 __all__ = ["How", "report_again", "run_suite"]
 
@@ -72,8 +77,14 @@ def run_suite(
     if not as_json:
         typer.echo(f"Suite {suite.name}: results are kept in {path}")
     try:
-        with _progress(as_json, files) as progress:
-            result = benchmark(suite, store=path, progress=progress, choose=choose, **asdict(how))
+        with _sigterm_interrupts():
+            if selection.until_clear:
+                result = _until_clear(suite, path, selection, how, files, as_json)
+            else:
+                with _progress(as_json, files) as progress:
+                    result = benchmark(
+                        suite, store=path, progress=progress, choose=choose, **asdict(how)
+                    )
     except KeyboardInterrupt:
         if as_json:
             typer.echo(interrupted_line(suite.name, path))
@@ -94,6 +105,38 @@ def run_suite(
         for line in failure_lines(result.failed):
             typer.echo(line)
     return SOME_FAILED if result.failed else OK
+
+
+def _until_clear(
+    suite: Suite,
+    path: Path,
+    selection: Selection,
+    how: How,
+    files: CellFiles | None,
+    as_json: bool,
+) -> BenchmarkResult:
+    """Look after look, and what each of them decides."""
+    steps = UntilClear(suite, selection.max_seeds, selection.choose())
+    while not steps.done:
+        with _progress(as_json, files) as progress:
+            result = steps.look(progress=progress, store=path, **asdict(how))
+        for line in look_lines(steps.decisions, as_json):
+            typer.echo(line)
+    return result
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM, which batch systems send some time before they kill, ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(result: BenchmarkResult, report: Path | None, command: str) -> Path | None:

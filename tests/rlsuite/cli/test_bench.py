@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,3 +206,35 @@ def test_a_disk_that_fills_up_keeps_what_was_stored(cli, tiny, monkeypatch):
     assert shown.code == 2
     assert "the disk is full" in shown.err
     assert "(4 cells, 2 of them reused)" in cli("bench", tiny).out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_with_workers_that_is_interrupted_goes_on_later(cli, number):
+    """130, the last event says so, and what was finished is not run again."""
+    Path("long.toml").write_text(
+        TINY + '\n[[grid]]\ntasks = ["CartPole-v1"]\nseeds = 1\n'
+        "total_timesteps = 100_000_000\n[grid.agents]\n"
+        'a2c = "sb3/A2C-v0"\n'
+    )
+    command = [sys.executable, "-m", "rlsuite.cli.main", "bench", "long.toml"]
+    words = ["--workers", "2", "--no-report", "--json"]
+    with subprocess.Popen(
+        [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        events = []
+        for line in run.stdout:
+            events.append(json.loads(line))
+            if sum(event["event"] == "finished" for event in events) == 4:
+                run.send_signal(number)
+                break
+        rest, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["event"] == "interrupted"
+    assert said.decode().startswith(
+        "Interrupted. Finished cells are kept in results/rlsuite.sqlite"
+    )
+    assert "All: 4 ok" in cli("bench", "status").out
+    again = cli("bench", "long.toml", "--only", "env=Grid*", "--no-report")
+    assert again.code == 0
+    assert "5 cells: 4 stored, 1 left out" in again.out

@@ -20,7 +20,7 @@ __all__ = ["show_comparison"]
 OK, FAILED = 0, 1
 NAMED = 10
 METHODS = {
-    "paired-t": "Student's t on pairs of runs with the same seed and the same episodes",
+    "paired-t": "Student's t on pairs of runs with the same seed",
     "welch-t": "Welch's t over runs",
     "bootstrap-se-t": "bootstrap over runs, its standard error with Student's t (Satterthwaite)",
     "expanded-t": "bootstrap over runs, percentiles expanded with Student's t (Satterthwaite)",
@@ -110,15 +110,16 @@ def _line(row: Row, short: dict[str, str]) -> list[str]:
         row.quantity,
         number(row.a),
         number(row.b),
-        interval_text(row.difference),
-        interval_text(row.improvement),
+        number(0.0) if row.verdict == "equal" else interval_text(row.difference),
+        number(0.5) if row.verdict == "equal" else interval_text(row.improvement),
         pairs,
         row.verdict,
     ]
 
 
 def _notes(found: Compared) -> Iterator[str]:
-    methods = dict.fromkeys(row.difference.method for row in found.rows)
+    shown = [row for row in found.rows if row.verdict != "equal"]
+    methods = dict.fromkeys(row.difference.method for row in shown)
     if methods:
         yield f"95% intervals: {'; '.join(METHODS[method] for method in methods)}."
     judged = sum(row.p_holm is not None for row in found.rows)

@@ -1,8 +1,9 @@
 """Two sets of results beside each other: what changed, by how much, and how sure that is.
 
-Differences are always B minus A. Each row of one task is the mean over runs; where both sides have
-the same seeds and every pair of runs was scored on the same episodes, the pairs are kept together
-(`paired-t`), else the interval is Welch's. Rows over several tasks aggregate as leaderboards do.
+Differences are always B minus A. Each row of one task is the mean over runs. Where both sides have
+the same seeds, pairs of runs are kept together (`paired-t`): those of one agent in two results,
+which share their random streams, and those of two agents if each pair was scored on the same
+episodes. Elsewhere the interval is Welch's. Rows over several tasks aggregate as leaderboards do.
 The p-values of all rows are corrected together by Holm's procedure: a row is clear if its own
 difference stands after that.
 """
@@ -156,7 +157,7 @@ class _Group:
     agent: str
     runs: tuple[Mapping[str, Sequence[RunRecord]], Mapping[str, Sequence[RunRecord]]]
     plan: Comparison
-    same_episodes: bool
+    pairs: bool  # runs of the same seed belong together
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +183,18 @@ def _groups(one: Side, two: Side, agents: bool) -> list[_Group]:
     found = [_by_task(side, agents) for side in (one, two)]
     groups = []
     for name in sorted(found[0].keys() & found[1].keys()):
-        family, agent, task = name
+        family, task, agent = name
         runs = {task: found[0][name]}, {task: found[1][name]}
         episodes = _episodes(one, found[0][name])
         same = bool(episodes) and episodes == _episodes(two, found[1][name])
-        groups.append(_Group(family, agent, runs, _plan(runs), same))
+        groups.append(_Group(family, agent, runs, _plan(runs), same or not agents))
     return groups
 
 
 def _by_task(side: Side, agents: bool) -> dict[tuple[str, str, str], list[RunRecord]]:
     found: dict[tuple[str, str, str], list[RunRecord]] = {}
     for (family, task, agent, _), record in sorted(side.records.items()):
-        found.setdefault((family, "" if agents else agent, task), []).append(record)
+        found.setdefault((family, task, "" if agents else agent), []).append(record)
     return found
 
 
@@ -235,11 +236,7 @@ def _draft(group: _Group) -> _Draft | str:
         if not all(columns):
             where = f"{group.agent} on {group.plan.tasks[0]}".removeprefix(" on ")
             return f"{where}: no finished run of {name} has a {quantity}."
-    paired = (
-        group.same_episodes
-        and len(group.plan.tasks) == 1
-        and known[0][0].keys() == known[1][0].keys()
-    )
+    paired = group.pairs and len(group.plan.tasks) == 1 and known[0][0].keys() == known[1][0].keys()
     a, b = (_table(columns) for columns in known)
     if paired:
         difference = paired_difference(b[:, 0], a[:, 0])

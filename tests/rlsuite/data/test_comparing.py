@@ -51,30 +51,38 @@ def side(name, *records):
 A, B = [0.1, 0.5, 0.3, 0.2], [0.9, 1.0, 0.7, 0.6]
 
 
-def test_one_task_is_welch_of_b_minus_a():
+def test_one_agent_is_compared_seed_by_seed():
     one = side("before", *(run(v, k) for k, v in enumerate(A)))
     two = side("after", *(run(v, k, settings={"step_size": 0.1}) for k, v in enumerate(B)))
     found = compare_sides(one, two)
     (row,) = found.rows
-    expected = difference_interval(B, A, mean)
-    assert row.difference == expected
+    expected = student_t_interval(np.subtract(B, A))
+    bounds = row.difference.low, row.difference.high
+    assert bounds == pytest.approx((expected.low, expected.high))
     assert (row.a, row.b) == (pytest.approx(0.275), pytest.approx(0.8))
-    assert (row.runs, row.failed, row.paired, row.agent) == ((4, 4), (0, 0), False, "q")
+    assert (row.runs, row.failed, row.paired, row.agent) == ((4, 4), (0, 0), True, "q")
     assert row.improvement.estimate == 1.0
     assert row.verdict == "better"
     assert (found.common, found.identical, found.only_a, found.only_b) == (4, 0, (), ())
     assert found.differing == ("settings.step_size: 0.5 in A, 0.1 in B (4)",)
 
 
-def test_runs_on_the_same_episodes_are_paired():
+def test_other_seeds_are_not_paired():
+    one = side("a", *(run(v, k) for k, v in enumerate(A)))
+    two = side("b", *(run(v, k + 1) for k, v in enumerate(B)))
+    (row,) = compare_sides(one, two).rows
+    assert (row.paired, row.difference) == (False, difference_interval(B, A, mean))
+
+
+def test_two_agents_on_the_same_episodes_are_paired():
     one = side("a", *(run(v, k, root=k) for k, v in enumerate(A)))
     same = side("b", *(run(v, k, root=k) for k, v in enumerate(B)))
     other = side("b", *(run(v, k, root=k + 1) for k, v in enumerate(B)))
-    (row,) = compare_sides(one, same).rows
+    (row,) = compare_sides(one, same, agents=True).rows
     assert row.paired
     expected = student_t_interval(np.subtract(B, A))
     assert (row.difference.low, row.difference.high) == pytest.approx((expected.low, expected.high))
-    (row,) = compare_sides(one, other).rows
+    (row,) = compare_sides(one, other, agents=True).rows
     assert not row.paired
 
 
@@ -115,9 +123,9 @@ def test_what_is_equal_is_no_change():
 
 
 def test_verdicts_are_corrected_for_the_number_of_rows():
-    """p = 0.02 is clear alone, and not among ten rows."""
+    """p = 0.03 is clear alone, and not among eleven rows."""
     x = np.array([0.0, 1.0, 2.0, 3.0])
-    y = x + 2.9
+    y = x + [2.0, 4.0, 1.5, 4.5]
 
     def both(tasks):
         found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from rlsuite.reporting.axes import MAX_POINTS, thin
 from rlsuite.reporting.plots import Series
 from rlsuite.reporting.strips import Dots
 from rlsuite.statistics import student_t_interval
+from rlsuite.statistics.scores import t_quantile
 
 __all__ = ["band", "clock_series", "learning_series", "regret_series", "run_dots"]
 
@@ -108,16 +110,15 @@ def band(values: Floats) -> tuple[Floats, Floats, Floats]:
         Mean, low and high, each `[P]`; low and high are NaN where fewer than two runs have a value,
         the mean where none has.
     """
-    mean, low, high = (np.full(values.shape[1], np.nan) for _ in range(3))
-    for point in range(values.shape[1]):
-        column = values[:, point]
-        if np.isnan(column).all():
-            continue
-        interval = student_t_interval(column)
-        mean[point] = interval.estimate
-        if interval.low is not None and interval.high is not None:
-            low[point], high[point] = interval.low, interval.high
-    return mean, low, high
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    quantiles = {n: t_quantile(n - 1, 0.95) for n in set(count.tolist()) if n > 1}
+    t = np.array([quantiles.get(n, np.nan) for n in count.tolist()])
+    with np.errstate(invalid="ignore", divide="ignore"):  # points where no run has a value
+        mean = np.where(known, values, 0.0).sum(axis=0) / count
+        squares = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0)
+        half = t * np.sqrt(squares / (count - 1) / count)
+    return mean, mean - half, mean + half
 
 
 def _evaluation_series(
@@ -142,8 +143,8 @@ def _by_agent(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def _known(curve: tuple[CurvePoint, ...], name: str) -> list[tuple[int, float]]:
-    points = [(point.step, getattr(point, name)) for point in curve]
-    return [(step, float(value)) for step, value in points if value is not None]
+    points = map(attrgetter("step", name), curve)
+    return [point for point in points if point[1] is not None]
 
 
 def _aligned(curves: list[list[tuple[int, float]]]) -> tuple[Floats, Floats]:
@@ -153,8 +154,8 @@ def _aligned(curves: list[list[tuple[int, float]]]) -> tuple[Floats, Floats]:
     agents that collect whole rollouts do, but not their number, they line up by index.
     """
     if len({len(curve) for curve in curves}) == 1:
-        steps = np.array([[step for step, _ in curve] for curve in curves], dtype=np.float64)
-        return np.median(steps, axis=0), np.array([[v for _, v in curve] for curve in curves])
+        both = np.array(curves, dtype=np.float64)  # [N, P, 2]
+        return np.median(both[:, :, 0], axis=0), both[:, :, 1]
     grid = sorted({step for curve in curves for step, _ in curve})
     values = np.full((len(curves), len(grid)), np.nan)
     place = {step: index for index, step in enumerate(grid)}

@@ -49,6 +49,9 @@ __all__ = ["render_report", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+WINDOWS = 40_000
+"""Windows of training of all runs in the data of a page; at most 200 and at least 20 of a run."""
+
 
 def write_report(
     records: Iterable[RunRecord],
@@ -200,27 +203,32 @@ def _data(records: Sequence[RunRecord], title: str, command: str) -> Any:
     """The figures of the runs shown, as JSON that cannot end its script or start another."""
     from markupsafe import Markup
 
-    runs = [_run_data(r) for r in shown_runs(records)]
-    content = {"title": title, "command": command, "runs_in_all": len(records), "runs": runs}
-    text = json.dumps(_finite(content), sort_keys=True, allow_nan=False, separators=(",", ":"))
+    shown = shown_runs(records)
+    windows = min(200, max(20, WINDOWS // max(len(shown), 1)))
+    machines: dict[str, int] = {}
+    fingerprints: list[Any] = []
+    runs = []
+    for record in shown:
+        text = repr(record.fingerprint)
+        if text not in machines:
+            machines[text] = len(fingerprints)
+            fingerprints.append(_finite(dict(record.fingerprint)))
+        runs.append({**_run_data(record, windows), "fingerprint": machines[text]})
+    content = {
+        "title": title,
+        "command": command,
+        "runs_in_all": len(records),
+        "fingerprints": fingerprints,
+        "runs": runs,
+    }
+    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
-def _run_data(r: RunRecord) -> dict[str, Any]:
-    return {
-        "key": r.key.digest,
-        "task": r.task,
-        "env_id": r.env_id,
-        "family": r.family,
-        "metric": r.metric,
-        "agent": r.agent,
-        "agent_id": r.agent_id,
-        "settings": dict(r.settings),
-        "seed": r.seed,
-        "state": r.state,
-        "error": r.error,
+def _run_data(r: RunRecord, windows: int) -> dict[str, Any]:
+    figures = {
         "total_timesteps": r.total_timesteps,
         "steps_used": r.steps_used,
         "return": r.mean_return,
@@ -230,26 +238,40 @@ def _run_data(r: RunRecord) -> dict[str, Any]:
         "regret": r.regret,
         "optimal_return": r.optimal_return,
         "baseline_return": r.baseline_return,
-        "method": r.method,
         "metrics": dict(r.metrics),
-        "notes": list(r.notes),
-        "curve": [[p.step, p.mean_return, p.score, p.regret] for p in r.curve],
-        "training": _training_data(r.training),
-        "episode_returns": [episode.episode_return for episode in r.episodes],
         "train_seconds": r.train_seconds,
         "eval_seconds": r.eval_seconds,
+        "settings": dict(r.settings),
+    }
+    return {
+        "key": r.key.digest,
+        "task": r.task,
+        "env_id": r.env_id,
+        "family": r.family,
+        "metric": r.metric,
+        "agent": r.agent,
+        "agent_id": r.agent_id,
+        "seed": r.seed,
+        "state": r.state,
+        "error": r.error,
+        "method": r.method,
+        "notes": list(r.notes),
         "started_at": r.started_at,
-        "fingerprint": dict(r.fingerprint),
+        "curve": [_finite([p.step, p.mean_return, p.score, p.regret]) for p in r.curve],
+        "training": _training_data(r.training, windows),
+        "episode_returns": _finite([episode.episode_return for episode in r.episodes]),
+        **_finite(figures),
     }
 
 
-def _training_data(curve: TrainingCurve | None) -> list[list[float]] | None:
-    """At most 200 windows of (step, mean return, cumulative regret)."""
+def _training_data(curve: TrainingCurve | None, windows: int) -> list[list[float | None]] | None:
+    """So many windows of (step, mean return, cumulative regret)."""
     if curve is None:
         return None
-    chosen = thin(len(curve.step))
+    chosen = thin(len(curve.step), windows)
     columns = (curve.step[chosen], curve.mean[chosen], curve.regret[chosen])
-    return [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+    rows = np.stack(columns, axis=1).astype(np.float64)
+    return [[v if math.isfinite(v) else None for v in row] for row in rows.tolist()]
 
 
 def _finite(value: Any) -> Any:

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from registry.errors import SettingError
 from registry.seeding import check_seed
-from rlsuite.statistics.aggregates import iqm, mean, median
+from rlsuite.statistics.aggregates import TRIM, iqm, mean, median
 from rlsuite.statistics.resampling import CHUNK, DrawStream, check_stream, replicates
 from rlsuite.statistics.scores import (
     Floats,
@@ -267,6 +267,21 @@ def _tail_beyond_zero(drawn: Floats) -> float:
 def variance_shares(values: Floats, statistic: Statistic) -> Floats:
     """v_m: the jackknife's variance of the statistic due to the runs of task m alone, [M]."""
     rows, columns = np.nonzero(~np.isnan(values))
+    left_out = _left_out(values, statistic, rows, columns)
+    shares = np.empty(values.shape[1])
+    for task, count in enumerate(run_counts(values)):
+        ours = left_out[columns == task]
+        shares[task] = (count - 1) / count * np.square(ours - ours.mean()).sum()
+    # All runs equal: nothing to share, so all tasks the same.
+    return shares if shares.sum() > 0 else np.ones_like(shares)
+
+
+def _left_out(values: Floats, statistic: Statistic, rows: Any, columns: Any) -> Floats:
+    """The statistic without each of the runs, in the order of `rows` and `columns`."""
+    if statistic is iqm and len(rows) > 1:
+        return _iqm_left_out(values[rows, columns])
+    if statistic is mean:
+        return _mean_left_out(values, rows, columns)
     left_out = np.empty(len(rows))
     size = max(1, CHUNK // values.size)
     for start in range(0, len(rows), size):
@@ -274,12 +289,29 @@ def variance_shares(values: Floats, statistic: Statistic) -> Floats:
         without = np.repeat(values[None], len(rows[part]), axis=0)
         without[np.arange(len(without)), rows[part], columns[part]] = np.nan
         left_out[part] = statistic(without)
-    shares = np.empty(values.shape[1])
-    for task, count in enumerate(run_counts(values)):
-        ours = left_out[columns == task]
-        shares[task] = (count - 1) / count * np.square(ours - ours.mean()).sum()
-    # All runs equal: nothing to share, so all tasks the same.
-    return shares if shares.sum() > 0 else np.ones_like(shares)
+    return left_out
+
+
+def _iqm_left_out(scores: Floats) -> Floats:
+    """The interquartile mean without each of the scores [n]: one sort, not n of them."""
+    order = np.argsort(scores)
+    ordered, rest = scores[order], len(scores) - 1
+    cut = int(TRIM * rest)
+    rank = np.arange(len(scores))
+    middle = ordered[cut : rest + 1 - cut].sum()  # one more than is kept
+    gone = ordered[np.clip(rank, cut, rest - cut)]  # itself, or what moves out in its place
+    left_out = np.empty(len(scores))
+    left_out[order] = (middle - gone) / (rest - 2 * cut)
+    return left_out
+
+
+def _mean_left_out(values: Floats, rows: Any, columns: Any) -> Floats:
+    """The mean of the task means without each of the runs; of a single run, with it."""
+    counts = np.array(run_counts(values))
+    means = np.nansum(values, axis=0) / counts
+    others = np.maximum(counts - 1, 1)[columns]
+    moved = np.where(counts[columns] > 1, (means[columns] - values[rows, columns]) / others, 0.0)
+    return np.asarray(means.mean() + moved / values.shape[1])
 
 
 def refuse_iqm_of_one_task(statistic: Statistic, tasks: int) -> None:

@@ -36,8 +36,8 @@ def test_band_by_hand():
     mean, low, high = band(np.array([[1.0, 5.0, nan], [2.0, nan, nan], [3.0, nan, nan]]))
     expected = student_t_interval([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(mean, [2.0, 5.0, nan])
-    np.testing.assert_array_equal(low, [expected.low, nan, nan])
-    np.testing.assert_array_equal(high, [expected.high, nan, nan])
+    np.testing.assert_allclose(low, [expected.low, nan, nan], rtol=1e-14)
+    np.testing.assert_allclose(high, [expected.high, nan, nan], rtol=1e-14)
 
 
 def test_learning_curves_are_means_over_the_runs_that_finished(make_record):

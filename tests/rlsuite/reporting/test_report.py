@@ -224,8 +224,9 @@ def test_no_records_say_so(tmp_path):
 def test_strange_values_are_kept_readable(make_record):
     metrics = {"kl": np.float64(0.5), "count": np.int64(3), "bad": float("nan")}
     odd = make_record(GRID, "q", 0, fingerprint={"object": slice(1)}, metrics=metrics)
-    (run,) = data_of(render_report([odd]))["runs"]
-    assert run["fingerprint"] == {"object": "slice(None, 1, None)"}
+    data = data_of(render_report([odd]))
+    (run,) = data["runs"]
+    assert data["fingerprints"][run["fingerprint"]] == {"object": "slice(None, 1, None)"}
     assert run["metrics"] == {"kl": 0.5, "count": 3, "bad": None}
 
 

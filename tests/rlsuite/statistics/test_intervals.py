@@ -9,6 +9,7 @@ from registry.errors import SettingError
 from rlsuite.statistics import (
     area_under_curve,
     bootstrap_interval,
+    intervals,
     iqm,
     mean,
     median,
@@ -127,6 +128,21 @@ def test_the_jackknife_comes_in_batches_too(monkeypatch):
     whole = bootstrap_interval(x, resamples=300)
     monkeypatch.setattr("rlsuite.statistics.intervals.CHUNK", 50)
     assert bootstrap_interval(x, resamples=300) == whole
+
+
+@pytest.mark.parametrize("statistic", [iqm, mean])
+@pytest.mark.parametrize("shape", [(2, 2), (5, 3), (4, 9)])
+def test_runs_are_left_out_all_at_once_as_one_by_one(statistic, shape):
+    x = np.random.default_rng(6).normal(size=shape).round(1)
+    x[1, 0] = NAN if shape[0] > 2 else x[1, 0]
+    rows, columns = np.nonzero(~np.isnan(x))
+    expected = []
+    for row, column in zip(rows, columns, strict=True):
+        without = x.copy()
+        without[row, column] = NAN
+        expected.append(statistic(without[None])[0])
+    got = intervals._left_out(x, statistic, rows, columns)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_bootstrap_se_t_of_the_mean_is_close_to_welchs_interval():

@@ -35,6 +35,7 @@ from rlsuite.records import (
 from rlsuite.results import results_table
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice, Grid, Suite, load_suite
+from rlsuite.until_clear import benchmark_until_clear
 from rlsuite.vectors import make_vec
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "UnknownIdError",
     "UnsupportedSpaceError",
     "benchmark",
+    "benchmark_until_clear",
     "evaluate",
     "load_suite",
     "make_agent",

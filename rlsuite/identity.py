@@ -250,14 +250,11 @@ def _distribution_of(package: str) -> str | None:
 
 
 def _is_editable(distribution: str) -> bool:
-    try:
-        text = metadata.distribution(distribution).read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        return True
-    if not text:
-        return False
-    directory = json.loads(text).get("dir_info", {})
-    return bool(directory.get("editable"))
+    """Whether any copy of its metadata says so: a source folder on the path hides the other one."""
+    copies = list(metadata.distributions(name=distribution))
+    texts = [text for copy in copies if (text := copy.read_text("direct_url.json"))]
+    editable = [json.loads(text).get("dir_info", {}).get("editable") for text in texts]
+    return not copies or any(editable)
 
 
 def _version(distribution: str) -> str | None:

@@ -72,6 +72,7 @@ class BenchmarkResult:
             path: The file.
             command: What made these results, for the reader to repeat.
         """
+        from rlsuite.reporting.pictures import task_pictures
         from rlsuite.reporting.report import write_report
 
         return write_report(
@@ -80,6 +81,7 @@ class BenchmarkResult:
             title=self.suite.title or self.suite.name,
             command=command or f"rlsuite.benchmark({self.suite.name!r})",
             suite=self.suite,
+            pictures=task_pictures(self.records, self.store_path),
         )
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ from rlsuite.records import RunRecord
 from rlsuite.reporting.event_files import CellFiles
 from rlsuite.reporting.formatting import failure_lines
 from rlsuite.reporting.leaderboard import leaderboards
+from rlsuite.reporting.pictures import task_pictures
 from rlsuite.reporting.report import write_report
 from rlsuite.reporting.tables import Table, terminal_tables
 from rlsuite.running.events import Event
@@ -165,7 +166,10 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     found = stored(source, store)
     suite = found.suite or None
     again = command_line(source, store, Selection()) if suite else f"rlsuite bench report {source}"
-    write_report(found.records, report, title=found.title, command=again, suite=suite)
+    pictures = task_pictures(found.records, found.path)
+    write_report(
+        found.records, report, title=found.title, command=again, suite=suite, pictures=pictures
+    )
     print_leaderboards(found.records)
     if found.missing:
         typer.echo(f"{counted(found.missing, 'cell')} of the suite not run yet: {again}")

@@ -120,7 +120,7 @@ def _wins(x: Floats, y: Floats) -> Floats:
 
 
 def _ranked(x: Floats, n: Any, y: Floats, k: Any) -> Floats:
-    """What `_wins` adds up to for each task, [M], from ranks: linear in the runs but for sorting."""
+    """What `_wins` adds up to for each task, [M], from ranks: no table of pairs of runs."""
     found = np.empty(x.shape[1])
     for m in range(x.shape[1]):
         ours, theirs = x[: n[m], m], np.sort(y[: k[m], m])

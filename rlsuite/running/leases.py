@@ -27,11 +27,16 @@ __all__ = ["BEAT_SECONDS", "DEAD_SECONDS", "Watch", "heartbeat", "is_alive", "ne
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0
 
+_OWNERS_HERE: set[str] = set()
+"""Owners of this process that have not ended yet."""
+
 
 def new_owner() -> str:
     """A name for this process that no other one has: place, process id, start time, something."""
     pid = os.getpid()
-    return "/".join((_place(), str(pid), _start_time(pid), uuid.uuid4().hex[:12]))
+    owner = "/".join((_place(), str(pid), _start_time(pid), uuid.uuid4().hex[:12]))
+    _OWNERS_HERE.add(owner)
+    return owner
 
 
 def is_alive(owner: str) -> bool | None:
@@ -41,7 +46,11 @@ def is_alive(owner: str) -> bool | None:
     if place != _place() or not started or not pid.isdecimal():
         return None
     now = _start_time(int(pid))
-    return None if now == "unknown" else now == started
+    if now == "unknown":
+        return None
+    if int(pid) == os.getpid() and owner not in _OWNERS_HERE:
+        return False  # an earlier run in this process, which could not end its leases
+    return now == started
 
 
 class Watch:
@@ -87,6 +96,7 @@ def heartbeat(store: Store, owner: str, seconds: float = BEAT_SECONDS) -> Iterat
     finally:
         done.set()
         thread.join()
+        _OWNERS_HERE.discard(owner)
         with contextlib.suppress(StoreError):  # they end by themselves with this process
             store.release(owner)
 

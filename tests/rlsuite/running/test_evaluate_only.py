@@ -15,6 +15,7 @@ from rlsuite.identity import key_of
 from rlsuite.running import policies
 from rlsuite.running.planning import make_plan
 from rlsuite.running.policies import Shelf, trim
+from rlsuite.running.resuming import Saver, Stopped
 from rlsuite.store import Store
 from rlsuite.suite import Grid, Suite, choices
 
@@ -236,6 +237,27 @@ def test_a_place_that_cannot_be_written_costs_only_the_copy(tmp_path, capsys):
     found = rlsuite.benchmark(suite(), store=tmp_path / "s.sqlite")
     assert table(found) == table(rlsuite.benchmark(suite(), store=tmp_path / "u.sqlite"))
     assert "The policy is not kept" in capsys.readouterr().out
+
+
+def test_a_training_that_was_interrupted_keeps_its_policies_too(tmp_path, monkeypatch):
+    """Those of the first stretch are there when the second one ends."""
+    store = tmp_path / "s.sqlite"
+    small, large = suite(final_episodes=4), suite(eval_episodes=4, final_episodes=6)
+    fresh = table(rlsuite.benchmark(large, store=tmp_path / "fresh.sqlite"))
+    save = Saver._save
+
+    def stop(self, agent, done):
+        save(self, agent, done)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saver, "_save", stop)
+        with pytest.raises(Stopped):
+            rlsuite.benchmark(small, store=store, checkpoint_every=150)
+    assert len(list((tmp_path / "s.policies").glob("*/*.0.agent"))) == 1
+    rlsuite.benchmark(small, store=store, checkpoint_every=150)
+    assert make_plan(large, store).counts == {"evaluate only": 1}
+    assert table(rlsuite.benchmark(large, store=store)) == fresh
 
 
 def test_what_a_kill_leaves_is_removed(tmp_path):

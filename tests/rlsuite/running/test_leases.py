@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from registry.errors import StoreError
 from rlsuite.running import leases
 from rlsuite.running.leases import Watch, heartbeat, is_alive, new_owner
 from rlsuite.store import Attempt, Lease, Store
@@ -74,6 +75,21 @@ def test_the_heartbeat_renews_and_ends_all_leases(store):
             time.sleep(0.01)
         assert store.leases()["d"].beat >= 3
     assert store.leases() == {}
+
+
+def test_a_lease_that_could_not_be_ended_is_not_waited_for_by_its_own_process(store, monkeypatch):
+    """As on a full disk: the next run in this process takes the cell over."""
+
+    def full(owner, digest=None):
+        raise StoreError("the disk is full")
+
+    owner = new_owner()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "release", full)
+        with heartbeat(store, owner):
+            store.claim("d", owner)
+    assert store.leases()["d"].owner == owner
+    assert is_alive(owner) is False
 
 
 def test_attempts_are_kept_in_order(store):

@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.errors import StoreError
 from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
 from rlsuite.records import SCHEMA_VERSION, RunRecord
-from rlsuite.running.packing import Blobs, pack, unpack
+from rlsuite.running.packing import Blobs, pack, unpack, unpack_lean
 from rlsuite.schema import MIGRATIONS, add_functions
 
 if TYPE_CHECKING:
@@ -157,13 +157,14 @@ class Store:
                 "SELECT digest FROM run "
                 "ORDER BY task, agent, agent_id, total_timesteps, seed, digest"
             ).fetchall()
+        shared: dict[str, Any] = {}
         for (digest,) in rows:
             with self._sentences("read"):
                 row = self._connection.execute(
                     "SELECT record FROM run WHERE digest = ?", (digest,)
                 ).fetchone()
             if row is not None:  # a failed one may be giving way just now
-                yield self._lean(digest, row[0]) if lean else self._record(digest, row[0])
+                yield self._lean(digest, row[0], shared) if lean else self._record(digest, row[0])
 
     def digests(self, state: str | None = None) -> frozenset[str]:
         """Digests of all cells, or of those in one state, such as `"ok"`."""
@@ -433,10 +434,11 @@ class Store:
             [(digest, name, *blob) for name, blob in blobs.items()],
         )
 
-    def _lean(self, digest: str, text: str) -> RunRecord:
-        record = self._unpacked(digest, text, {})
+    def _lean(self, digest: str, text: str, shared: dict[str, Any]) -> RunRecord:
+        with self._damage(digest):
+            record = unpack_lean(text, shared)
         if record.metric == "learning_regret" and record.state == "ok":
-            return replace(self._record(digest, text), episodes=())
+            return replace(record, training=self._record(digest, text).training)
         return record
 
     def _record(self, digest: str, text: str) -> RunRecord:
@@ -444,17 +446,15 @@ class Store:
             rows = self._connection.execute(
                 "SELECT name, dtype, length, data FROM cell_data WHERE digest = ?", (digest,)
             ).fetchall()
-        blobs = {name: (dtype, n, data) for name, dtype, n, data in rows}
-        if not blobs:
-            raise StoreError(
-                f"the store {self.path} is damaged: cell {digest[:12]} has lost its arrays. "
-                f"{RESCUE}"
-            )
-        return self._unpacked(digest, text, blobs)
+        with self._damage(digest):
+            if not rows:
+                raise ValueError("its arrays are lost")
+            return unpack(text, {name: (dtype, n, data) for name, dtype, n, data in rows})
 
-    def _unpacked(self, digest: str, text: str, blobs: Blobs) -> RunRecord:
+    @contextmanager
+    def _damage(self, digest: str) -> Iterator[None]:
         try:
-            return unpack(text, blobs)
+            yield
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise StoreError(
                 f"the store {self.path} is damaged: cell {digest[:12]} cannot be read ({error}). "

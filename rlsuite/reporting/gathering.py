@@ -61,6 +61,8 @@ class _Shared:
     steps: dict[bytes, Any] = field(default_factory=dict)
 
     def lean(self, record: RunRecord) -> RunRecord:
+        if not record.episodes and record.training is None:  # a store has left them out
+            return record
         return replace(
             record,
             key=RunKey(identity={k: self._one(v) for k, v in record.key.identity.items()}),

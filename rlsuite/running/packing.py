@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from rlsuite.records import CurvePoint, EpisodeRecord, RunKey, RunRecord, TrainingCurve
 
-__all__ = ["Blobs", "decoded", "encoded", "from_bytes", "pack", "to_bytes", "unpack", "unpacked"]
+__all__ = [
+    "Blobs",
+    "decoded",
+    "encoded",
+    "from_bytes",
+    "pack",
+    "to_bytes",
+    "unpack",
+    "unpack_lean",
+    "unpacked",
+]
 
 Blobs = dict[str, tuple[str, int, bytes]]
 """Arrays by name, `(dtype, length, bytes)`: little-endian, compressed by zlib with its checksum."""
@@ -66,10 +76,7 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
     Raises:
         ValueError, KeyError, TypeError, zlib.error: the text or the arrays are damaged.
     """
-    plain = json.loads(text, object_hook=_decoded_object)
-    plain["key"] = RunKey(identity=plain["key"])
-    plain["curve"] = tuple([CurvePoint(**point) for point in plain["curve"]])
-    plain["notes"] = tuple(plain["notes"])
+    plain = _plain(text)
     if not blobs:
         return RunRecord(**plain)
     columns = [unpacked(blobs[f"episodes.{name}"]) for name in EPISODE_TYPES]
@@ -82,6 +89,33 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
             **{name: unpacked(blobs[f"training.{name}"]) for name in TRAINING_TYPES}
         )
     return RunRecord(**plain, episodes=episodes, training=training)
+
+
+def unpack_lean(text: str, shared: dict[str, Any]) -> RunRecord:
+    """The same without arrays; mappings that many records have in common are held once.
+
+    Args:
+        text: of `pack`.
+        shared: what was met before, by its text; empty for the first record.
+
+    Raises:
+        ValueError, KeyError, TypeError: the text is damaged.
+    """
+    plain = _plain(text)
+    for holder in (plain, plain["key"].identity):
+        for name, value in holder.items():
+            if value.__class__ is dict:
+                holder[name] = shared.setdefault(repr(value), value)
+    return RunRecord(**plain)
+
+
+def _plain(text: str) -> dict[str, Any]:
+    """The fields of a record but for its arrays."""
+    plain: dict[str, Any] = json.loads(text, object_hook=_decoded_object)
+    plain["key"] = RunKey(identity=plain["key"])
+    plain["curve"] = tuple([CurvePoint(**point) for point in plain["curve"]])
+    plain["notes"] = tuple(plain["notes"])
+    return plain
 
 
 def to_bytes(record: RunRecord) -> bytes:

@@ -586,3 +586,26 @@ def test_the_table_says_all_but_the_time():
     clocks = {"key", "env_id", "family", "train_seconds", "eval_seconds", "started_at"}
     fields = {field.name for field in dataclasses.fields(RunRecord)}
     assert fields == set(COLUMNS) | clocks | {"fingerprint"}
+
+
+def test_lean_records_have_no_arrays_and_share_what_is_equal(path):
+    scored = record("bandit", metric="learning_regret")
+    with Store(path) as opened:
+        for one in (record("a", 0), record("a", 1), scored):
+            opened.put(one)
+        first, second, third = opened.records(lean=True)
+        same(first, dataclasses.replace(record("a", 0), episodes=(), training=None))
+        assert first.settings is second.settings
+        same(third, dataclasses.replace(scored, episodes=()))
+        full = list(opened.records())
+        assert [len(one.episodes) for one in full] == [1, 1, 1]
+
+
+def test_a_cell_without_its_arrays_is_damaged(path):
+    with Store(path) as opened:
+        opened.put(record())
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM cell_data")
+    connection.close()
+    with Store(path) as opened, pytest.raises(StoreError, match="its arrays are lost"):
+        list(opened.records())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,12 +52,19 @@ def _power(shift: float, degrees: float, level: float) -> float:
     half = degrees / 2.0
     quantile = t_quantile(degrees, level)
     ends = np.sqrt([gammaincinv(half, 1e-14) / half, gammainccinv(half, 1e-14) / half])
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _gauss_legendre()
     s = ends[0] + (ends[1] - ends[0]) * (nodes + 1.0) / 2.0
     log_density = np.log(2.0) + half * np.log(half) + (degrees - 1.0) * np.log(s)
     log_density -= half * s**2 + gammaln(half)
     seen = ndtr(shift - quantile * s) + ndtr(-shift - quantile * s)
     return float((ends[1] - ends[0]) / 2.0 * (weights * np.exp(log_density) * seen).sum())
+
+
+@functools.cache
+def _gauss_legendre() -> tuple[Floats, Floats]:
+    """Nodes and weights, which take longer than what is done with them."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return nodes, weights
 
 
 def runs_needed(effect: float, *, power: float = 0.8, level: float = 0.95) -> int:

@@ -119,10 +119,13 @@ def test_equal_agents_are_called_different_at_most_once_in_twenty(tasks, runs, s
 @pytest.mark.parametrize("shape", ["normal", "lognormal", "failing"])
 @pytest.mark.parametrize("groups", [(2,), (3,), (4,), (5,), (2, 2), (3, 2), (4, 1)])
 def test_the_sequential_test_errs_at_most_once_in_twenty(groups, shape):
-    """Two to five equal agents, and groups of equals that are far apart: all looks, all pairs."""
-    sets = 4000
+    """Two to five equal agents, and groups of equals that are far apart: all looks, all pairs.
+
+    The test is exact, so that two standard errors are left to the simulation.
+    """
+    sets = 2000
     rate = sequential_error_rate(groups, shape, sets=sets)
-    assert rate <= 0.05 + four_errors(0.05, sets), rate
+    assert 0.02 < rate <= 0.05 + four_errors(0.05, sets) / 2, rate
 
 
 @pytest.mark.slow

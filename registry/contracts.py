@@ -19,8 +19,10 @@ __all__ = [
     "ANSWER_KEY_INFO",
     "Agent",
     "AgentFactory",
+    "BlockRecorder",
     "Callback",
     "ClockedPolicy",
+    "FollowsModel",
     "HasModel",
     "HasOracle",
     "Model",
@@ -256,6 +258,59 @@ class HasModel(Protocol):
     @property
     def model(self) -> Model:
         """The dynamics, without the time limit."""
+        ...
+
+
+class FollowsModel(HasModel, Protocol):
+    """An environment that a compiled loop may step by its `model`.
+
+    It also offers `get_state` and `set_state` with `rng` (of a PCG64), `t` (steps since the reset)
+    and `state` (the number of the state).
+    """
+
+    @property
+    def follows_model(self) -> bool:
+        """Whether there is nothing more to it than the model, in this instance and for good.
+
+        Each reset and each step draws one uniform, with `np_random.random()`, and takes the first
+        state or outcome whose cumulative probability is larger, the last possible one counting as
+        1; the observation is the number of the state; `info` holds nothing to learn from.
+        """
+        ...
+
+
+@runtime_checkable
+class BlockRecorder(Protocol):
+    """A wrapper that counts steps and episodes, and can be told of many at once."""
+
+    @property
+    def takes_blocks(self) -> bool:
+        """False where it has to see every step as it happens."""
+        ...
+
+    def record(
+        self,
+        steps: int,
+        ends: NDArray[np.int64],
+        returns: NDArray[np.float64],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        """Counts a block of steps in which n episodes ended.
+
+        Args:
+            steps: How many.
+            ends: With which of them, from 1, each episode ended; [n], rising.
+            returns: Undiscounted, [n].
+            lengths: In steps, [n].
+        """
+        ...
+
+    def state(self) -> tuple[float, int]:
+        """Return and length of the running episode so far."""
+        ...
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Goes on from a `state`."""
         ...
 
 

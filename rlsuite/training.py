@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlsuite.records import TrainingCurve
 
@@ -17,6 +18,10 @@ MAX_WINDOWS = 2_000
 def budget_note(steps: int, budget: int) -> str:
     """What a record says of a training that did not take the steps of its budget."""
     return f"took {steps:,} steps of a budget of {budget:,}"
+
+
+EMPTY = (0.0, np.inf, -np.inf, 0, 0)
+"""A window without an episode: sum, minimum and maximum of returns, summed length, episodes."""
 
 
 class TrainingLog:
@@ -44,8 +49,7 @@ class TrainingLog:
         self.regret_steps = regret_steps
         self._width = 1
         self._edge = 0  # the last step of the open window
-        self._returns: list[float] = []
-        self._lengths: list[int] = []
+        self._open = EMPTY
         # closed windows: (last step, sum, min, max, summed length, regret so far, episodes)
         self._windows: list[tuple[int, float, float, float, int, float, int]] = []
 
@@ -54,15 +58,45 @@ class TrainingLog:
         self.steps += 1
         if self.steps > self._edge:
             self._close()
-            self._edge = -(-self.steps // self._width) * self._width
+            self._edge = self._edge_of(self.steps)
         if regret is not None and (self.regret_steps is None or self.steps <= self.regret_steps):
             self.regret = (self.regret or 0.0) + float(regret)
 
     def finish(self, episode_return: float, length: int) -> None:
         """One episode ended with the step just counted."""
         self.episodes += 1
-        self._returns.append(episode_return)
-        self._lengths.append(length)
+        total, low, high, lengths, count = self._open
+        self._open = (
+            total + episode_return,
+            min(low, episode_return),
+            max(high, episode_return),
+            lengths + length,
+            count + 1,
+        )
+
+    def add_block(
+        self,
+        steps: int,
+        ends: NDArray[np.int64],
+        returns: NDArray[np.float64],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        """What `count` and `finish` would have made of these steps, without regret.
+
+        Args:
+            steps: How many.
+            ends: With which of them, from 1, each of n episodes ended; [n], rising.
+            returns: Of the episodes, [n].
+            lengths: Of the episodes, [n].
+        """
+        at, last = self.steps + ends, self.steps + steps
+        while len(at):
+            taken = self._take(at, returns, lengths)
+            at, returns, lengths = at[taken:], returns[taken:], lengths[taken:]
+        self.episodes += len(ends)
+        if last > self._edge:
+            self._close_before(last)
+        self.steps = last
 
     def state(self) -> dict[str, Any]:
         """Everything counted so far, as JSON would hold it (but for NaN and infinity)."""
@@ -72,8 +106,7 @@ class TrainingLog:
             "regret": self.regret,
             "width": self._width,
             "edge": self._edge,
-            "returns": list(self._returns),
-            "lengths": list(self._lengths),
+            "open": list(self._open),
             "windows": [list(window) for window in self._windows],
         }
 
@@ -82,7 +115,7 @@ class TrainingLog:
         self.steps, self.episodes = state["steps"], state["episodes"]
         self.regret = state["regret"]
         self._width, self._edge = state["width"], state["edge"]
-        self._returns, self._lengths = list(state["returns"]), list(state["lengths"])
+        self._open = tuple(state["open"])
         self._windows = [tuple(window) for window in state["windows"]]
 
     def curve(self) -> TrainingCurve:
@@ -110,25 +143,69 @@ class TrainingLog:
 
     def _open_window(self) -> tuple[int, float, float, float, int, float, int] | None:
         """The window being filled, if there is something in it."""
-        if not self._returns and (self.regret is None or self.steps == 0):
+        total, low, high, lengths, count = self._open
+        if not count and (self.regret is None or self.steps == 0):
             return None
-        returns = self._returns
-        return (
-            min(self._edge, self.steps),
-            sum(returns),
-            min(returns, default=np.inf),
-            max(returns, default=-np.inf),
-            sum(self._lengths),
-            np.nan if self.regret is None else self.regret,
-            len(returns),
-        )
+        regret = np.nan if self.regret is None else self.regret
+        return min(self._edge, self.steps), total, low, high, lengths, regret, count
+
+    def _edge_of(self, step: int) -> int:
+        """The last step of the window that a step falls into."""
+        return -(-step // self._width) * self._width
+
+    def _take(
+        self, at: NDArray[np.int64], returns: NDArray[np.float64], lengths: NDArray[np.int64]
+    ) -> int:
+        """Counts some of the next episodes, up to where the windows double; how many."""
+        if at[0] > self._edge:
+            self._close_before(int(at[0]))
+        places = (at - 1) // self._width
+        first = np.flatnonzero(np.diff(places, prepend=-1))
+        room = max(MAX_WINDOWS - len(self._windows), 0)
+        full = len(first) > room + 1  # one window more than that is closed: they double
+        bounds = [*first[: room + 1].tolist(), int(first[room + 1]) if full else len(at)]
+        windows = self._summed(returns[: bounds[-1]], lengths[: bounds[-1]], bounds)
+        for place, window in zip(places[bounds[:-1]].tolist(), windows, strict=True):
+            if place >= self._edge // self._width:  # not the open one any more
+                self._close_before(place * self._width + 1)
+            self._open = window
+        if full:
+            self._close_before(int(at[bounds[-1]]))
+        return bounds[-1]
+
+    def _summed(
+        self, returns: NDArray[np.float64], lengths: NDArray[np.int64], bounds: list[int]
+    ) -> list[tuple[float, float, float, int, int]]:
+        """Windows of episodes in a row; the first one goes on from the open one.
+
+        Sums are added up one by one, as `finish` does.
+        """
+        total, low, high, summed, count = self._open
+        begin, end = bounds[0], bounds[1]
+        chain = np.concatenate([[total], returns[begin:end]])
+        starts = np.array(bounds[:-1])
+        group = np.repeat(np.arange(len(starts)), np.diff(bounds))
+        totals = np.bincount(group, weights=returns)
+        totals[0] = np.add.accumulate(chain)[-1]
+        lows, highs = np.minimum.reduceat(returns, starts), np.maximum.reduceat(returns, starts)
+        lows[0], highs[0] = min(low, lows[0]), max(high, highs[0])
+        steps, counts = np.add.reduceat(lengths, starts), np.diff(bounds)
+        steps[0], counts[0] = steps[0] + summed, counts[0] + count
+        columns = (column.tolist() for column in (totals, lows, highs, steps, counts))
+        return list(zip(*columns, strict=True))
+
+    def _close_before(self, step: int) -> None:
+        """Ends the open window, and opens the one that a later step falls into."""
+        self.steps = self._edge + 1
+        self._close()
+        self._edge = self._edge_of(step)
 
     def _close(self) -> None:
         """Ends the open window; the next step belongs to another one."""
         steps, self.steps = self.steps, self.steps - 1
         window = self._open_window()
         self.steps = steps
-        self._returns, self._lengths = [], []
+        self._open = EMPTY
         if window is None:
             return
         self._windows.append(window)

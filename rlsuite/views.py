@@ -3,7 +3,9 @@
     gym.make(task) -> task wrappers -> EpisodeRecorder -> AgentView -> agent
 
 The recorder counts every step and every episode; several environments may share one log. The view
-takes the answer key away. Both hold no state that a checkpoint would need (`stateless = True`).
+takes the answer key away. Both hold no state that a checkpoint would need (`stateless = True`), and
+leave observations, rewards and ends as they are (`changes_nothing = True`), so that a compiled loop
+may step what they wrap.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 
 from registry.contracts import ANSWER_KEY_INFO
 from registry.errors import InvalidObservationError
@@ -36,6 +40,7 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     stateless = True
+    changes_nothing = True
 
     def __init__(
         self, env: gym.Env[Any, Any], log: TrainingLog, first_seed: int | None = None
@@ -79,6 +84,21 @@ class EpisodeRecorder(gym.Wrapper[Any, Any, Any, Any]):
             log.on_step(log.steps)
         return observation, reward, terminated, truncated, info
 
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether `record` may stand for many steps: nobody waits for each, and none has regret."""
+        return self.log.on_step is None and self.log.regret is None
+
+    def record(
+        self,
+        steps: int,
+        ends: NDArray[np.int64],
+        returns: NDArray[np.float64],
+        lengths: NDArray[np.int64],
+    ) -> None:
+        """Counts a block of steps, taken by a compiled loop; see `registry.contracts`."""
+        self.log.add_block(steps, ends, returns, lengths)
+
     def state(self) -> tuple[float, int]:
         """Return and length of the running episode so far."""
         return self._return, self._length
@@ -105,6 +125,7 @@ class AgentView(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     stateless = True
+    changes_nothing = True
 
     def __init__(self, env: gym.Env[Any, Any], *, model: bool = False) -> None:
         super().__init__(env)

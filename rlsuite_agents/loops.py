@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -15,8 +15,18 @@ from registry.errors import InvalidObservationError, SettingError
 from registry.seeding import Stream, integer_seed
 from rlsuite_agents.parts.env_state import Tape
 from rlsuite_agents.parts.spaces import observation_check
+from rlsuite_agents.parts.table_loop import (
+    can_learn_in_table,
+    is_compiled,
+    learn_in_tables,
+    stand_for,
+)
+from rlsuite_agents.parts.world import same_worlds
 
-__all__ = ["Session", "check_steps", "learn_online"]
+__all__ = ["Session", "check_steps", "learn", "learn_many", "learn_online"]
+
+WORTH_COMPILING = 10_000
+"""Steps in one call from which on the compiled loop is looked for: to find it takes about ¼ s."""
 
 
 class Session:
@@ -31,6 +41,8 @@ class Session:
         self.unrestored: Any = None  # of a checkpoint that was loaded without an environment
         self.is_valid = observation_check(env.observation_space)
         self.read_mask = mask_reader(env)
+        self.stand: Any = None  # the environment for the compiled loop, once it has been looked for
+        self.looked = False
 
     def begin(self) -> Mapping[str, Any]:
         """Starts an episode, the first one with the seed. Returns its info."""
@@ -57,6 +69,55 @@ class Session:
         self.mask = self.read_mask(after, info, self.over)
         learned = (before, action, float(reward), after, *ends, mask, self.mask, info, extras)
         return Transition(*learned)
+
+
+def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
+    """`learn_online`, or the compiled loop with the same bits where it can be had and pays.
+
+    That is where nobody calls back, the environment is a bare table (see `parts.world`), and there
+    are steps enough, or the loop is compiled already.
+
+    Raises:
+        SettingError: `total_timesteps` is no whole number of at least 0.
+        InvalidObservationError: the environment returned NaN, or what is outside its space.
+    """
+    steps = check_steps(total_timesteps)
+    if steps and callback is None and can_learn_in_table(agent):
+        if steps >= WORTH_COMPILING or is_compiled(agent):
+            learn_in_tables([agent], steps)
+            return agent
+    return learn_online(agent, steps, callback)
+
+
+def learn_many(
+    agent_type: Any,
+    make_env: Callable[[], gym.Env[Any, Any]],
+    seeds: Sequence[int],
+    total_timesteps: int,
+    config: Any = None,
+) -> list[Any]:
+    """Trains an agent for each seed; each ends with the bits of its own `learn`.
+
+    In environments that are the same bare table, all are trained in one compiled loop.
+
+    Args:
+        agent_type: a class whose agents have `rules` and `tables` (see `parts.table_loop`).
+        make_env: makes one environment; called once per seed.
+        seeds: of the agents, as in `agent_type(env, config, seed=seed)`.
+        total_timesteps: of each agent.
+        config: their settings; None for the default.
+
+    Returns:
+        The agents, in the order of the seeds.
+    """
+    steps = check_steps(total_timesteps)
+    settings = () if config is None else (config,)
+    agents = [agent_type(make_env(), *settings, seed=seed) for seed in seeds]
+    if steps and agents and all(can_learn_in_table(agent) for agent in agents):
+        if same_worlds([stand_for(agent) for agent in agents]):
+            learn_in_tables(agents, steps)
+            return agents
+    return [learn(agent, steps) for agent in agents]
 
 
 def learn_online(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:

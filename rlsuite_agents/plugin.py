@@ -59,6 +59,20 @@ def _tabular(registry: Transaction) -> None:
         spaces=TABLES,
         promises=OURS,
     )
+    registry.add_agent(
+        "rlsuite/ExpectedSarsa-v0",
+        "rlsuite_agents.tabular.expected_sarsa:ExpectedSarsa",
+        summary="TD control by the mean over the next action (Sutton & Barto 6.6).",
+        spaces=TABLES,
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/DoubleQLearning-v0",
+        "rlsuite_agents.tabular.double_q_learning:DoubleQLearning",
+        summary="Off-policy TD control without maximisation bias (Sutton & Barto 6.7).",
+        spaces=TABLES,
+        promises=OURS,
+    )
 
 
 def _bandits(registry: Transaction) -> None:

@@ -1,7 +1,7 @@
 """Choosing actions from action values: greedy and ε-greedy, with fair ties and masks.
 
 `mask` says which of the A actions are allowed (None: all). Rules take one row `q` [A], draw with
-`rng.random()` alone, and also run compiled. A tie is drawn only where there is one, so the number
+`random` alone, and also run compiled. A tie is drawn only where there is one, so the number
 of draws depends on the values and on nothing else.
 """
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rlsuite_agents.functional.chance import random
 
 __all__ = [
     "epsilon_greedy",
@@ -41,7 +43,7 @@ def random_argmax(q: Any, mask: Any, rng: Any) -> int:
             elif q[a] == q[best]:
                 ties += 1
     if ties > 1:
-        skip = int(rng.random() * ties)
+        skip = int(random(rng) * ties)
         for a in range(best, len(q)):
             if q[a] == q[best] and (mask is None or mask[a]):
                 if skip == 0:
@@ -53,12 +55,12 @@ def random_argmax(q: Any, mask: Any, rng: Any) -> int:
 def uniform(n: int, mask: Any, rng: Any) -> int:
     """One of the allowed among n actions, each equally likely."""
     if mask is None:
-        return int(rng.random() * n)
+        return int(random(rng) * n)
     allowed = 0
     for a in range(n):
         if mask[a]:
             allowed += 1
-    skip = int(rng.random() * allowed)
+    skip = int(random(rng) * allowed)
     for a in range(n):
         if mask[a]:
             if skip == 0:
@@ -72,7 +74,7 @@ def epsilon_greedy(q: Any, epsilon: float, mask: Any, rng: Any) -> int:
 
     Draws one uniform to decide, then one for the action where several are left. One row: [A].
     """
-    if rng.random() < epsilon:
+    if random(rng) < epsilon:
         return uniform(len(q), mask, rng)
     return random_argmax(q, mask, rng)
 

@@ -10,9 +10,12 @@ after the end. A time limit is not an end: there `discount` stays γ.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+
+from rlsuite_agents.functional.exploration import greedy
 
 __all__ = [
     "discount_of",
@@ -46,33 +49,48 @@ def sarsa_error_row(q: Any, a: int, r: float, discount: float, q_next: Any, a_ne
 def expected_sarsa_error_row(
     q: Any, a: int, r: float, discount: float, q_next: Any, pi_next: Any
 ) -> float:
-    """δ = R + γ Σ_a' π(a'|S') Q(S', a') - Q(S, A)   (S&B 2nd ed., eq. 6.9). One row: [A]."""
+    """δ = R + γ Σ_a' π(a'|S') Q(S', a') - Q(S, A)   (S&B 2nd ed., eq. 6.9). One row: [A].
+
+    With a discount of 0, after an end, `pi_next` may hold anything.
+    """
+    if discount == 0.0:
+        return r - q[a]
     expected = 0.0
     for b in range(len(q_next)):
         expected += pi_next[b] * q_next[b]
     return r + discount * expected - q[a]
 
 
-def q_learning_error_row(q: Any, a: int, r: float, discount: float, q_next: Any) -> float:
-    """δ = R + γ max_a' Q(S', a') - Q(S, A)   (S&B 2nd ed., eq. 6.8). One row: q, q_next [A]."""
-    best = q_next[0]
-    for b in range(1, len(q_next)):
-        if q_next[b] > best:
+def q_learning_error_row(
+    q: Any, a: int, r: float, discount: float, q_next: Any, mask: Any = None
+) -> float:
+    """δ = R + γ max_a' Q(S', a') - Q(S, A)   (S&B 2nd ed., eq. 6.8). One row: q, q_next [A].
+
+    The maximum is over the actions that `mask` [A] allows; after an end there may be none.
+    """
+    if discount == 0.0:
+        return r - q[a]
+    best = -math.inf
+    for b in range(len(q_next)):
+        if (mask is None or mask[b]) and q_next[b] > best:
             best = q_next[b]
     return r + discount * best - q[a]
 
 
 def double_q_learning_error_row(
-    q: Any, a: int, r: float, discount: float, q_next_value: Any, q_next_selector: Any
+    q: Any,
+    a: int,
+    r: float,
+    discount: float,
+    q_next_value: Any,
+    q_next_selector: Any,
+    mask: Any = None,
 ) -> float:
     """δ = R + γ Q₂(S', argmax_a' Q₁(S', a')) - Q₁(S, A)   (S&B 2nd ed., eq. 6.10). One row: [A].
 
-    The lowest index wins a tie of the argmax.
+    The argmax is over the actions that `mask` [A] allows; the lowest index wins a tie.
     """
-    best = 0
-    for b in range(1, len(q_next_selector)):
-        if q_next_selector[b] > q_next_selector[best]:
-            best = b
+    best = greedy(q_next_selector, mask)
     return r + discount * q_next_value[best] - q[a]
 
 

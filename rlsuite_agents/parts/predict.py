@@ -11,7 +11,24 @@ from numpy.typing import NDArray
 from registry.errors import SettingError
 from rlsuite_agents.parts.spaces import batch_size
 
-__all__ = ["as_batch", "context_free", "draw", "mask_rows", "predict_actions", "rows_of"]
+__all__ = ["as_batch", "context_free", "draw", "mask_rows", "predict", "predict_actions", "rows_of"]
+
+
+def predict(
+    agent: Any,
+    observation: Any,
+    state: Any = None,
+    episode_start: Any = None,
+    deterministic: bool = False,
+    *,
+    mask: Any = None,
+    rngs: Any = None,
+) -> tuple[Any, Any]:
+    """Actions for one observation or a batch, and the state as it came: there is none.
+
+    The method `predict` of an agent that has no memory; see `predict_actions`.
+    """
+    return predict_actions(agent, observation, deterministic, mask, rngs), state
 
 
 def predict_actions(

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Callback, Transition
 from registry.seeding import Stream, generator
-from rlsuite_agents.functional.exploration import epsilon_greedy, epsilon_greedy_probabilities
+from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
 from rlsuite_agents.functional.td import discount_of, sarsa_error_row
-from rlsuite_agents.loops import Session, learn_online
+from rlsuite_agents.loops import Session, learn, learn_many
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.predict import predict_actions
-from rlsuite_agents.parts.settings import check_range
-from rlsuite_agents.parts.spaces import table_rows, table_sizes
+from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.predict import predict
+from rlsuite_agents.parts.spaces import table_sizes
+from rlsuite_agents.parts.table_loop import Rules
+from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = ["Sarsa", "SarsaConfig"]
 
@@ -32,17 +34,47 @@ __all__ = ["Sarsa", "SarsaConfig"]
 class SarsaConfig:
     """Settings of `Sarsa`."""
 
-    step_size: float = 0.5  # α, in (0, 1]
-    epsilon: float = 0.1  # ε of the ε-greedy behaviour policy, in [0, 1]
+    step_size: float | str = 0.5  # α, in (0, 1], or "power(p)": n(s, a)^-p
+    epsilon: float | str = 0.1  # ε, the probability of any action, in [0, 1], or its schedule
     gamma: float = 1.0  # γ, in [0, 1]
+    exploration: str = "greedy"  # else: "greedy", "boltzmann(τ)", "ucb(c)", "count_bonus(β)"
+    initial_value: float = 0.0  # Q before the first update; high values are optimistic
 
     def __post_init__(self) -> None:
-        check_range(self, "step_size", "(0, 1]")
-        check_range(self, "epsilon", "[0, 1]")
-        check_range(self, "gamma", "[0, 1]")
+        check_practice(self)
 
 
 DEFAULT = SarsaConfig()
+
+
+class Tables(NamedTuple):
+    """What the rules read and write."""
+
+    q: NDArray[np.float64]  # [S, A]
+    planned: NDArray[np.int64]  # [1]: A', to be played next, or -1
+    practice: Practice
+    gamma: float
+
+
+def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
+    """The A' that `observe` has drawn for this state, else an exploring action."""
+    planned = x.planned[0]
+    x.planned[0] = -1
+    if planned >= 0 and (mask is None or mask[planned]):
+        return planned
+    return explore(x.practice, x.q[s], s, mask, rng)
+
+
+def observe(x: Tables, t: Transition, rng: Any) -> None:
+    """One update; draws A', unless at an end."""
+    s, a, s_next = t.observation, t.action, t.next_observation
+    r = t.reward + visit(x.practice, s, a)
+    discount, a_next = discount_of(x.gamma, t.terminated), 0
+    if not t.terminated:
+        a_next = explore(x.practice, x.q[s_next], s_next, t.next_mask, rng)
+    delta = sarsa_error_row(x.q[s], a, r, discount, x.q[s_next], a_next)
+    x.q[s, a] += step_size(x.practice, s, a) * delta
+    x.planned[0] = -1 if t.terminated or t.truncated else a_next
 
 
 class Sarsa:
@@ -50,6 +82,9 @@ class Sarsa:
 
     id = "rlsuite/Sarsa-v0"
     config_type = SarsaConfig
+    rules = Rules(act, observe)
+    predict = predict
+    learn_many = classmethod(learn_many)
 
     def __init__(
         self, env: Any, config: SarsaConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -58,64 +93,46 @@ class Sarsa:
         self.env, self.config, self.num_timesteps = env, config, 0
         self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
         self.session = Session(env, seed)
-        self._q = [[0.0] * n_actions for _ in range(n_states)]  # rows of floats: fast one by one
-        self._planned: int | None = None  # A', to be played next
+        self.tables = Tables(
+            q=np.full((n_states, n_actions), float(config.initial_value)),
+            planned=np.full(1, -1),
+            practice=practice_of(config, n_states, n_actions),
+            gamma=float(config.gamma),
+        )
 
     @property
     def q(self) -> NDArray[np.float64]:
         """A copy of Q, [S, A]."""
-        return np.array(self._q)
+        return self.tables.q.copy()
 
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
-        """The A' that `observe` has drawn for this state, else an ε-greedy action."""
-        planned, self._planned = self._planned, None
-        if planned is not None and (mask is None or mask[planned]):
-            return planned, {}
-        return epsilon_greedy(self._q[observation], self.config.epsilon, mask, rng), {}
+        """The A' that `observe` has drawn for this state, else an exploring action."""
+        return int(act(self.tables, observation, mask, rng)), {}
 
     def observe(self, transition: Transition) -> None:
         """Learns from one transition; draws A' from the agent's own generator, unless at an end."""
-        t = transition
-        q, q_next, a_next = self._q[t.observation], self._q[t.next_observation], 0
-        if not t.terminated:
-            a_next = epsilon_greedy(q_next, self.config.epsilon, t.next_mask, self.rng)
-        discount = discount_of(self.config.gamma, t.terminated)
-        delta = sarsa_error_row(q, t.action, t.reward, discount, q_next, a_next)
-        q[t.action] += self.config.step_size * delta
-        self._planned = None if t.terminated or t.truncated else a_next
+        observe(self.tables, transition, self.rng)
 
     def learn(self, total_timesteps: int, callback: Callback | None = None) -> Sarsa:
         """Takes exactly `total_timesteps` further steps; may be called again."""
-        return learn_online(self, total_timesteps, callback)
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-        *,
-        mask: Any = None,
-        rngs: Any = None,
-    ) -> tuple[Any, Any]:
-        """Actions for one observation or a batch, and the state as it came: there is none."""
-        return predict_actions(self, observation, deterministic, mask, rngs), state
+        learn(self, total_timesteps, callback)
+        return self
 
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> NDArray[np.float64]:
-        """π(a|s) of the ε-greedy policy, or the greedy one if deterministic: [B, A]."""
-        rows = table_rows(self._q, observations)
-        return epsilon_greedy_probabilities(rows, self.config.epsilon, mask, deterministic)
+        """π(a|s) that A' is drawn from, or of the greedy policy if deterministic: [B, A]."""
+        x = self.tables
+        return probabilities(x.practice, x.q, observations, mask, deterministic)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, {"q": self.q}, {"planned": self._planned})
+        save_agent_checkpoint(self, path, arrays_of(self.tables))
 
     @classmethod
     def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Sarsa:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
+        agent: Sarsa
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        agent._q = checkpoint.array("q", agent.q.shape).tolist()
-        agent._planned = checkpoint.index("planned", len(agent._q[0]))
+        restore_arrays(agent.tables, checkpoint, index_below={"planned": agent.tables.q.shape[1]})
         return agent

@@ -117,7 +117,13 @@ def test_a_cell_is_trained_evaluated_and_recorded(run):
         (record.mean_return - record.baseline_return)
         / (record.optimal_return - record.baseline_return)
     )
-    assert record.settings == {"step_size": 0.5, "epsilon": 0.1, "gamma": 1.0}
+    assert record.settings == {
+        "step_size": 0.5,
+        "epsilon": 0.1,
+        "gamma": 1.0,
+        "exploration": "greedy",
+        "initial_value": 0.0,
+    }
     assert record.train_seconds > 0
     assert record.eval_seconds > 0
     assert record.fingerprint["numpy"] == np.__version__

@@ -23,11 +23,14 @@ from rlsuite_agents.bandits.linucb import LinUCB
 from rlsuite_agents.bandits.thompson_sampling import ThompsonSampling
 from rlsuite_agents.bandits.ucb1 import UCB1
 from rlsuite_agents.parts.checkpoint import generator_state, load_checkpoint, save_checkpoint
+from rlsuite_agents.parts.tables import arrays_of
 from rlsuite_agents.random import Random
+from rlsuite_agents.tabular.double_q_learning import DoubleQLearning
+from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
 
-TABULAR = [QLearning, Sarsa]
+TABULAR = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning]
 BANDITS = [EpsilonGreedy, UCB1, ThompsonSampling, LinUCB]
 ALL = [Random, *TABULAR, *BANDITS]
 
@@ -46,8 +49,10 @@ def make(make_chain, make_contexts):
 
 def snapshot(agent):
     """Everything an agent has learned and will draw from, bit for bit."""
-    names = ("_q", "_planned", "counts", "means", "alpha", "beta", "_theta", "_a_inv")
+    names = ("counts", "means", "alpha", "beta", "_theta", "_a_inv")
     learned = {name: getattr(agent, name) for name in names if hasattr(agent, name)}
+    if hasattr(agent, "tables"):
+        learned |= {name: array.tolist() for name, array in arrays_of(agent.tables).items()}
     generators = [generator_state(agent.rng), generator_state(agent.prediction_rng)]
     return json.dumps([learned, generators, agent.num_timesteps])
 
@@ -238,9 +243,10 @@ def test_damaged_arrays(cls, name, make, tmp_path):
 
 def test_damaged_plan_of_sarsa(make, tmp_path):
     path = tmp_path / "a.ckpt"
-    trained(Sarsa, make(Sarsa)).save(path)
-    damage(path, Sarsa, own={"planned": 5})
-    with pytest.raises(CheckpointError, match=r"'planned' should be in \[0, 2\), but is 5"):
+    agent = trained(Sarsa, make(Sarsa))
+    agent.tables.planned[0] = 5
+    agent.save(path)
+    with pytest.raises(CheckpointError, match=r"'planned' should be in \[0, 2\), or -1, but is"):
         Sarsa.load(path)
 
 
@@ -336,7 +342,7 @@ def test_probabilities_are_the_true_marginal_of_act(cls, make, seed):
         (p,) = agent.action_probabilities(observation, deterministic=False, mask=rows)
         rng = np.random.default_rng(seed)
         if cls is Sarsa:
-            agent._planned = None
+            agent.tables.planned[0] = -1
         draws = [agent.act(observation[0], one, rng)[0] for _ in range(2_000)]
         frequency = np.bincount(draws, minlength=n_actions) / 2_000
         assert np.all(np.abs(frequency - p) <= 4.5 * np.sqrt(p * (1 - p) / 2_000) + 1e-9)

@@ -122,7 +122,7 @@ class OneGenerator(Good):
 
 class LearnsFromPredicting(Good):
     def predict(self, *arguments, **keywords):
-        self._q[0][0] += 0.01
+        self.tables.q[0, 0] += 0.01
         return super().predict(*arguments, **keywords)
 
 
@@ -199,7 +199,7 @@ class LoadsOtherWeights(Good):
     @classmethod
     def load(cls, path, env=None, device="cpu"):
         agent = super().load(path, env, device)
-        agent._q[0] = [5.0, 0.0, 0.0]
+        agent.tables.q[0] = [5.0, 0.0, 0.0]
         return agent
 
 

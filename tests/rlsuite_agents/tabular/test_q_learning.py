@@ -34,8 +34,8 @@ def two_states(**settings):
     env = gym.Env()
     env.observation_space, env.action_space = Discrete(2), Discrete(3)
     agent = QLearning(env, QLearningConfig(**settings), seed=0)
-    agent._q[0] = [1.0, 5.0, 2.0]
-    agent._q[1] = [3.0, 8.0, 4.0]
+    agent.tables.q[0] = [1.0, 5.0, 2.0]
+    agent.tables.q[1] = [3.0, 8.0, 4.0]
     return agent
 
 
@@ -48,7 +48,7 @@ def test_an_update_by_hand():
 
 def test_nothing_counts_after_an_end():
     agent = two_states(gamma=0.5)
-    agent._q[1] = [99.0, 99.0, 99.0]
+    agent.tables.q[1] = [99.0, 99.0, 99.0]
     agent.observe(Transition(0, 1, 2.0, 1, True, False))
     assert agent.q[0, 1] == 5 + 0.5 * (2 - 5)
     agent = two_states(gamma=0.5)
@@ -86,7 +86,7 @@ def test_epsilon_is_the_share_of_random_actions():
     """The greedy action of two: 1 - ε + ε / 2."""
     for epsilon in (0.0, 0.1, 1.0):
         agent = QLearning(Table(0.0, 1.0), QLearningConfig(epsilon=epsilon), seed=0)
-        agent._q[0] = [0.0, 1.0]
+        agent.tables.q[0] = [0.0, 1.0]
         p = agent.action_probabilities([0], deterministic=False)
         np.testing.assert_allclose(p, [[epsilon / 2, 1 - epsilon / 2]])
         draws = [agent.act(0, None, agent.rng)[0] for _ in range(5_000)]

@@ -32,8 +32,8 @@ def two_states(**settings):
     env = gym.Env()
     env.observation_space, env.action_space = Discrete(2), Discrete(3)
     agent = Sarsa(env, SarsaConfig(**{"epsilon": 0.0, "gamma": 0.5, **settings}), seed=0)
-    agent._q[0] = [1.0, 5.0, 2.0]
-    agent._q[1] = [3.0, 8.0, 4.0]
+    agent.tables.q[0] = [1.0, 5.0, 2.0]
+    agent.tables.q[1] = [3.0, 8.0, 4.0]
     return agent
 
 
@@ -50,7 +50,7 @@ def test_an_update_by_hand():
 
 def test_nothing_counts_after_an_end_and_nothing_is_drawn():
     agent = two_states()
-    agent._q[1] = [99.0, 99.0, 99.0]
+    agent.tables.q[1] = [99.0, 99.0, 99.0]
     before = state_of(agent.rng)
     agent.observe(Transition(0, 1, 2.0, 1, True, False))
     assert agent.q[0, 1] == 5 + 0.5 * (2 - 5)

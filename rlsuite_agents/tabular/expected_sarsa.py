@@ -1,0 +1,134 @@
+"""Expected Sarsa: TD control by the mean over the next action (van Seijen et al. 2009).
+
+    Q(S, A) ← Q(S, A) + α [ R + γ Σ_a π(a|S') Q(S', a) - Q(S, A) ]                  (eq. 6.9)
+
+Sutton & Barto, 2nd ed., section 6.6, on policy: π is the policy that explores, as it is when the
+step is observed.
+
+Differs from the book: ties among greedy actions are drawn evenly while sampling; at a time limit
+the target bootstraps, because S' is not terminal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.contracts import Callback, Transition
+from registry.seeding import Stream, generator
+from rlsuite_agents.functional.practice import Practice, explore, policy, step_size, visit
+from rlsuite_agents.functional.td import discount_of, expected_sarsa_error_row
+from rlsuite_agents.loops import Session, learn, learn_many
+from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.predict import predict
+from rlsuite_agents.parts.spaces import table_sizes
+from rlsuite_agents.parts.table_loop import Rules
+from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+
+__all__ = ["ExpectedSarsa", "ExpectedSarsaConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedSarsaConfig:
+    """Settings of `ExpectedSarsa`."""
+
+    step_size: float | str = 0.5  # α, in (0, 1], or "power(p)": n(s, a)^-p
+    epsilon: float | str = 0.1  # ε, the probability of any action, in [0, 1], or its schedule
+    gamma: float = 1.0  # γ, in [0, 1]
+    exploration: str = "greedy"  # else: "greedy", "boltzmann(τ)", "ucb(c)", "count_bonus(β)"
+    initial_value: float = 0.0  # Q before the first update; high values are optimistic
+
+    def __post_init__(self) -> None:
+        check_practice(self)
+
+
+DEFAULT = ExpectedSarsaConfig()
+
+
+class Tables(NamedTuple):
+    """What the rules read and write."""
+
+    q: NDArray[np.float64]  # [S, A]
+    practice: Practice
+    gamma: float
+
+
+def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
+    """An exploring action."""
+    return explore(x.practice, x.q[s], s, mask, rng)
+
+
+def observe(x: Tables, t: Transition, rng: Any) -> None:
+    """One update; draws nothing."""
+    s, a, s_next = t.observation, t.action, t.next_observation
+    r = t.reward + visit(x.practice, s, a)
+    discount, pi_next = discount_of(x.gamma, t.terminated), x.practice.scratch_row
+    if not t.terminated:
+        policy(x.practice, x.q[s_next], s_next, t.next_mask, pi_next)
+    delta = expected_sarsa_error_row(x.q[s], a, r, discount, x.q[s_next], pi_next)
+    x.q[s, a] += step_size(x.practice, s, a) * delta
+
+
+class ExpectedSarsa:
+    """Expected Sarsa on a table: observations and actions are `Discrete`."""
+
+    id = "rlsuite/ExpectedSarsa-v0"
+    config_type = ExpectedSarsaConfig
+    rules = Rules(act, observe)
+    predict = predict
+    learn_many = classmethod(learn_many)
+
+    def __init__(
+        self, env: Any, config: ExpectedSarsaConfig = DEFAULT, *, seed: int, device: str = "cpu"
+    ) -> None:
+        n_states, n_actions = table_sizes(env, device, "ExpectedSarsa")
+        self.env, self.config, self.num_timesteps = env, config, 0
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
+        self.session = Session(env, seed)
+        self.tables = Tables(
+            q=np.full((n_states, n_actions), float(config.initial_value)),
+            practice=practice_of(config, n_states, n_actions),
+            gamma=float(config.gamma),
+        )
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """A copy of Q, [S, A]."""
+        return self.tables.q.copy()
+
+    def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
+        """An exploring action."""
+        return act(self.tables, observation, mask, rng), {}
+
+    def observe(self, transition: Transition) -> None:
+        """Learns from one transition."""
+        observe(self.tables, transition, self.rng)
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None) -> ExpectedSarsa:
+        """Takes exactly `total_timesteps` further steps; may be called again."""
+        learn(self, total_timesteps, callback)
+        return self
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
+        x = self.tables
+        return probabilities(x.practice, x.q, observations, mask, deterministic)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
+        save_agent_checkpoint(self, path, arrays_of(self.tables))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> ExpectedSarsa:
+        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
+        agent: ExpectedSarsa
+        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
+        restore_arrays(agent.tables, checkpoint)
+        return agent

@@ -6,9 +6,12 @@ it is run; only its clocks differ.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -55,6 +58,7 @@ def run_cell(
     checkpoints: CheckpointPlan | None = None,
     shelf: Shelf | None = None,
     before: RunRecord | None = None,
+    tick: float | None = None,
 ) -> RunRecord:
     """Trains and scores. An exception becomes a failed record with the tail of the log.
 
@@ -62,8 +66,10 @@ def run_cell(
     promises `resume` and `split_learn`; the record is the same. The policies that are evaluated are
     kept on the `shelf`; with `before`, the record of a cell that differs in its numbers of episodes
     alone, they are taken from there, and nothing is trained, unless they cannot be used: then
-    standard output says so. `KeyboardInterrupt` passes through, and so does `Stopped`, when SIGTERM
-    came and the training was saved. Global generators and thread counts end as they were found.
+    standard output says so. With `tick`, `progress` is also called from a thread every so many
+    seconds while there are new steps. `KeyboardInterrupt` passes through, and so does `Stopped`,
+    when SIGTERM came and the training was saved. Global generators and thread counts end as they
+    were found.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     blank = RunRecord(
@@ -94,7 +100,9 @@ def run_cell(
                     print(f"The training begins anew, its policy cannot be used: {error}")
                     shelf.clear()
             with global_streams(seed):
-                return _run(cell, blank, device, progress, checkpoints, shelf)
+                run = _Run(cell, device, progress, checkpoints, shelf)
+                with _ticking(run, tick):
+                    return _finished(run, blank)
         except gym.error.DependencyNotInstalled as error:
             return replace(blank, state="skipped", error=f"{type(error).__name__}: {error}")
         except (Exception, SystemExit) as error:  # of an agent or an environment: it may be any
@@ -108,16 +116,8 @@ def failed_record(blank: RunRecord, error: BaseException, log: str = "") -> RunR
     return replace(blank, state="failed", error=text)
 
 
-def _run(
-    cell: Cell,
-    blank: RunRecord,
-    device: str,
-    progress: Progress | None,
-    checkpoints: CheckpointPlan | None,
-    shelf: Shelf | None,
-) -> RunRecord:
-    run = _Run(cell, device, progress, checkpoints, shelf)
-    with Evaluator(cell.task, lambda: make_environment(cell.task)) as run.evaluator:
+def _finished(run: _Run, blank: RunRecord) -> RunRecord:
+    with Evaluator(run.cell.task, lambda: make_environment(run.cell.task)) as run.evaluator:
         try:
             with one_thread():
                 agent = run.build()
@@ -127,6 +127,31 @@ def _run(
         finally:
             if run.env is not None:
                 run.env.close()
+
+
+@contextmanager
+def _ticking(run: _Run, seconds: float | None) -> Iterator[None]:
+    """Tells progress from a thread: it only reads the count of steps, and changes nothing."""
+    if seconds is None or run.progress is None:
+        yield
+        return
+    done, tell = threading.Event(), run.progress
+
+    def tick() -> None:
+        told = 0
+        with contextlib.suppress(OSError):  # nobody listens any more
+            while not done.wait(seconds):
+                if run.log.steps > told:
+                    told = run.log.steps
+                    tell(told, run.cell.total_timesteps)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @dataclass
@@ -306,8 +331,8 @@ class _Run:
         return point is not None
 
     def _keep(self, agent: Any, evaluation: Evaluation, name: str) -> None:
-        """Keeps the policy, if more episodes of it could be played another day."""
-        playable = evaluation.method == "sampled" and evaluation.invariant
+        """Keeps the policy, if more episodes of it could be played; the last one to be shown too."""
+        playable = evaluation.invariant and (evaluation.method == "sampled" or name == FINAL)
         if self.shelf is not None and self.spec is not None and playable:
             self.shelf = self.shelf if self.shelf.keep(agent, name) else None
 

@@ -45,7 +45,10 @@ class CellStarted:
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
-    """A running cell reached an evaluation point: `steps` of `budget` environment steps."""
+    """A running cell has taken `steps` of `budget` environment steps.
+
+    Told at its evaluation points, and every second of a cell in a process of its own.
+    """
 
     index: int
     total: int

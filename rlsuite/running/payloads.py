@@ -44,6 +44,9 @@ __all__ = [
 WORTH_REHEARSING = 10_000
 """Steps of a training from which on compiled loops are made ready before the first worker."""
 
+TICK_SECONDS = 1.0
+"""How often a cell that runs elsewhere tells its steps, beside the points of evaluation."""
+
 CARRIED = ("agent", "oracle", "reward_model", "reference_model")
 """Kinds of entries that a cell may look up while it runs."""
 
@@ -119,6 +122,7 @@ def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
         checkpoints=None if plan is None else CheckpointPlan.from_json(plan),
         shelf=None if shelf is None else Shelf(**shelf),
         before=None if before is None else from_bytes(base64.b64decode(before)),
+        tick=TICK_SECONDS,
     )
 
 

@@ -15,7 +15,7 @@ import rlsuite
 from registry.catalogue import registry
 from registry.errors import SettingError, StoreError
 from rlsuite.backends.processes import ProcessesBackend
-from rlsuite.running.events import CellRetried
+from rlsuite.running.events import CellProgress, CellRetried
 from rlsuite.running.run_loop import memory_bytes
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice
@@ -226,3 +226,15 @@ def test_a_coordinator_that_is_killed_leaves_no_worker(tmp_path):
 
 def test_it_is_registered():
     assert registry.get("backend", "rlsuite/processes-v0").load() is ProcessesBackend
+
+
+def test_steps_are_told_between_evaluations(run):
+    """Of a training of a few seconds without evaluations in between; they only grow."""
+    heard = []
+    agents = {"paced": mischief.Paced, "q": "rlsuite/QLearning-v0"}
+    result = run(agents, total_timesteps=60, progress=heard.append)
+    assert [record.state for record in result.records] == ["ok", "ok"]
+    steps = [e.steps for e in heard if isinstance(e, CellProgress) and e.index == 0]
+    between = [step for step in steps if step not in (12, 24, 36, 48)]
+    assert between
+    assert all(0 < step < 60 for step in between)

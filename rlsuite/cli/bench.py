@@ -53,7 +53,11 @@ ONLY = typer.Option(
     help="Only cells that match, like agent=ppo or env=Grid*; fields: agent, env, task, seed, "
     "family. May be repeated: one field's patterns are alternatives.",
 )
-RETRY = typer.Option("--retry-failed", help="Only cells that were run before and failed.")
+RETRY = typer.Option(
+    "--retry-failed",
+    help="Only cells that were run before and have no "
+    "figures: failed, timeout, oom, killed, skipped.",
+)
 ADD_SEEDS = typer.Option("--add-seeds", help="Further seeds per cell beside those of the suite.")
 SEEDS = typer.Option("--seeds", help="Seeds per cell instead of those of the suite.")
 JSON = typer.Option("--json", help="Print JSON instead of text.")
@@ -130,11 +134,20 @@ def run(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", help="Seconds after which a cell is stopped."),
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="Time after which a try of a cell is stopped; its state is then timeout.",
+        ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option("--memory", help="Memory at which a cell is stopped, like 2GiB."),
+        typer.Option(
+            "--memory",
+            metavar="BYTES",
+            help="Memory at which a try of a cell is stopped, like 2GiB or 500MB; its state is "
+            "then oom.",
+        ),
     ] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
     dry_run: Annotated[
@@ -147,8 +160,8 @@ def run(
     """Run a suite: live progress, leaderboards at the end, and a report.
 
     Every finished cell (one agent on one task with one seed) is kept in the store. Stop it when you
-    like: the same command goes on where it stopped. The exit code is 0 if every cell finished, 1 if
-    some failed, 130 if it was interrupted.
+    like: the same command goes on where it stopped. The exit code is 0 if every cell is ok, 1 if
+    some have no figures, 2 if the command was refused, 130 if it was interrupted.
 
     Example:  `rlsuite bench run quick --report quick.html`
     """

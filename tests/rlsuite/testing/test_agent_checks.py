@@ -230,6 +230,8 @@ class MomentumConfig:
     step_size: float = 0.5
     epsilon: float = 0.1
     gamma: float = 1.0
+    exploration: str = "greedy"
+    initial_value: float = 0.0
     momentum: float = 0.9
 
 

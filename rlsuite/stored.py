@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -49,8 +52,9 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
     path = DEFAULT_PATH if store is None else Path(store)
     cells = list(suite.cells())
     with Store(path, read_only=True) as opened:
-        found = [(cell, opened.get(key_of(cell).digest)) for cell in cells]
-    records = tuple(replace(record, agent=cell.label) for cell, record in found if record)
+        found = ((cell, opened.get(key_of(cell).digest)) for cell in cells)
+        labelled = (replace(record, agent=cell.label) for cell, record in found if record)
+        records = tuple(gathered(labelled))
     if not records:
         raise StoreError(
             f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
@@ -74,7 +78,20 @@ def is_store(source: str) -> bool:
 def _everything(path: Path) -> Stored:
     with Store(path, read_only=True) as opened:
         many = len(opened.digests()) > FULL
-        records = gathered(opened.records(lean=many))
+        with _no_collection():
+            records = gathered(opened.records(lean=many))
     if not records:
         raise StoreError(f"the store {path} is empty: run a suite first with `rlsuite bench run`.")
     return Stored(path=path, records=tuple(records), title=f"All results in {path.name}")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records hold no cycles: looking for some while millions of objects are made costs a third."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()

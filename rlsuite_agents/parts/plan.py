@@ -221,19 +221,22 @@ class Limited:
         """Action values q of these states with `left` [B] steps left, [B, A]."""
         if not self.q_of:
             return np.zeros((len(states), self.shape[1]))
-        return np.array([self.q_of[i][s] for i, s in zip(self._index(left), states, strict=True)])
+        return self._rows(self.q_of, states, left)
 
     def actions(self, states: Ints, left: Ints | None) -> Ints:
         """Greedy actions in these states with `left` [B] steps left, [B]."""
         if not self.best_of:
             return np.zeros(len(states), np.int64)
-        pairs = zip(self._index(left), states, strict=True)
-        return np.array([self.best_of[i][s] for i, s in pairs], np.int64)
+        return self._rows(self.best_of, states, left)
 
-    def _index(self, left: Ints | None) -> Ints:
+    def _rows(self, of: list[NDArray[Any]], states: Ints, left: Ints | None) -> NDArray[Any]:
         """Beyond what has been swept, the last one stands for all."""
         assert left is not None
-        return np.clip(left, 1, len(self.q_of)) - 1
+        n = np.clip(left, 1, len(of)) - 1
+        rows = of[n[0]][states]
+        for i in np.unique(n[n != n[0]]):
+            rows[n == i] = of[i][states[n == i]]
+        return rows
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For a checkpoint."""

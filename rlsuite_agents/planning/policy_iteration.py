@@ -1,8 +1,8 @@
-"""Policy iteration (Howard 1960; Sutton & Barto, 2nd ed., section 4.3), modified if asked to.
+"""Policy iteration (Howard 1960; Sutton & Barto, 2nd ed., section 4.3), modified or to the end.
 
 Two phases take turns, from the uniform policy on; each pass over the states is one sweep:
 
-    evaluation     v(s) ← Σ_a π(a|s) [ r(s, a) + γ Σ_s' p(s'|s, a) v(s') ], until it settles
+    evaluation     v(s) ← Σ_a π(a|s) [ r(s, a) + γ Σ_s' p(s'|s, a) v(s') ], some times or many
     improvement    π(s) ← argmax_a [ r(s, a) + γ Σ_s' p(s'|s, a) v(s') ]
 
 Differs from the box: an action is left only for a strictly better one, so it cannot go round among
@@ -45,11 +45,9 @@ class PolicyIterationConfig:
     """Settings of `PolicyIteration`."""
 
     gamma: float = 1.0  # γ, in [0, 1]
-    horizon: int | Literal["limit", "none"] = (
-        "limit"  # "limit": the environment's; or H
-    )
+    horizon: int | Literal["limit", "none"] = "limit"  # "limit": the environment's; or H
     tolerance: float = 1e-12  # without a limit: the error that is small enough, in (0, 1]
-    evaluation_sweeps: int = 0  # at most so many in a row without a limit; 0: until v settles
+    evaluation_sweeps: int = 10  # at most so many in a row without a limit; 0: until v settles
 
     def __post_init__(self) -> None:
         check_count(self, "evaluation_sweeps", 0)
@@ -117,7 +115,8 @@ class PolicyIteration:
         slack = TIE * max(1.0, float(np.abs(plan.v).max()))
         kept = (self.policy >= 0) & (plan.q[every, self.policy] >= plan.q.max(axis=1) - slack)
         self.stable = bool(kept.all()) and plan.settled(self.config.tolerance)
-        self.policy = np.where(kept, self.policy, best)
+        # at the end all ties are broken towards the end, not only those met on the way
+        self.policy = best if self.stable else np.where(kept, self.policy, best)
         self.improving, self.in_a_row = False, 0
 
     def _pi(self) -> NDArray[np.float64]:

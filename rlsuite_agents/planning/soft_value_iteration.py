@@ -48,9 +48,7 @@ class SoftValueIterationConfig:
     temperature: float = 1.0  # τ, above 0: what a nat of KL costs
     reference: str = "uniform"  # π_ref: "uniform", or a NumPy file with an array `pi` [S, A]
     gamma: float = 1.0  # γ, in [0, 1]
-    horizon: int | Literal["limit", "none"] = (
-        "limit"  # "limit": the environment's; or H
-    )
+    horizon: int | Literal["limit", "none"] = "limit"  # "limit": the environment's; or H
     tolerance: float = 1e-12  # without a limit: the error that is small enough, in (0, 1]
 
     def __post_init__(self) -> None:

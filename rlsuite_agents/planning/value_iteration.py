@@ -41,9 +41,7 @@ class ValueIterationConfig:
     """Settings of `ValueIteration`."""
 
     gamma: float = 1.0  # γ, in [0, 1]
-    horizon: int | Literal["limit", "none"] = (
-        "limit"  # "limit": the environment's; or H
-    )
+    horizon: int | Literal["limit", "none"] = "limit"  # "limit": the environment's; or H
     tolerance: float = 1e-12  # without a limit: the error that is small enough, in (0, 1]
 
     def __post_init__(self) -> None:

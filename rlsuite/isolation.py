@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import sys
 from collections import deque
@@ -12,9 +13,23 @@ from typing import Any, TextIO
 
 import numpy as np
 
-__all__ = ["LogTail", "global_streams", "log_tail", "one_thread"]
+__all__ = ["LogTail", "global_streams", "log_tail", "no_screen", "one_thread"]
 
 TAIL_CHARACTERS = 4_000
+SDL = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+
+
+@contextmanager
+def no_screen() -> Iterator[None]:
+    """Inside, pygame draws without a screen, unless the reader's environment names one."""
+    before = {name: os.environ.get(name) for name in SDL}
+    os.environ.update({name: value for name, value in SDL.items() if before[name] is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 @contextmanager

@@ -161,10 +161,10 @@ def film_strip(agent: Any, task: TaskSpec, blank: Filmstrip, *, deterministic: b
         SettingError: the environment gives no picture.
     """
     from rlsuite.episodes import Seat, driver_for
-    from rlsuite.isolation import global_streams, one_thread
+    from rlsuite.isolation import global_streams, no_screen, one_thread
     from rlsuite.making import make_environment
 
-    with closing(make_environment(task)) as env, global_streams(), one_thread():
+    with no_screen(), closing(make_environment(task)) as env, global_streams(), one_thread():
         driver, seat = driver_for(agent, env, deterministic), Seat(env)
         seat.start(0, blank.seed)
         driver.start(seat, blank.seed)

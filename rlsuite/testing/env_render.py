@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
+from rlsuite.isolation import no_screen
 from rlsuite.testing.env_subject import EnvSubject
 from rlsuite.testing.report import Failure, Skip, check, require
 from rlsuite.testing.walks import require_same, seeded_walk
 
 __all__ = ["CHECKS"]
 
-SDL = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 STEPS = {"human": 1}  # it waits as long as its frames are to be seen
 
 
@@ -28,7 +26,7 @@ def render_modes(subject: EnvSubject) -> None:
     if not modes:
         raise Skip("it declares no render modes")
     missing = []
-    with _no_screen():
+    with no_screen():
         for mode in modes:
             try:
                 _check_mode(subject, mode)
@@ -112,18 +110,6 @@ _KINDS: dict[str, Callable[[Any, str], None]] = {
     "ansi": _text,
     "human": _nothing,
 }
-
-
-@contextmanager
-def _no_screen() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in SDL}
-    os.environ.update({name: value for name, value in SDL.items() if before[name] is None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
 
 
 CHECKS = (render_modes, render_fps)

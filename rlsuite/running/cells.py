@@ -331,7 +331,7 @@ class _Run:
         return point is not None
 
     def _keep(self, agent: Any, evaluation: Evaluation, name: str) -> None:
-        """Keeps the policy if more episodes of it could be played; the last one always, to show."""
+        """Keeps the policy if more episodes of it could be played; the last one also to show it."""
         playable = evaluation.invariant and (evaluation.method == "sampled" or name == FINAL)
         if self.shelf is not None and self.spec is not None and playable:
             self.shelf = self.shelf if self.shelf.keep(agent, name) else None

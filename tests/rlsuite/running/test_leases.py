@@ -8,10 +8,14 @@ import time
 
 import pytest
 
+import rlsuite
 from registry.errors import StoreError
+from rlsuite.identity import key_of
 from rlsuite.running import leases
+from rlsuite.running.events import CellElsewhere, CellFinished
 from rlsuite.running.leases import Watch, heartbeat, is_alive, new_owner
 from rlsuite.store import Attempt, Lease, Store
+from rlsuite.suite import Grid, Suite, choices
 
 ELSEWHERE = "another-host:boot:1/77/5/abc"
 
@@ -105,3 +109,29 @@ def test_a_system_without_proc_waits_for_silence(monkeypatch):
     owner = new_owner()
     monkeypatch.setattr(leases, "_start_time", lambda pid: "unknown")
     assert is_alive(owner) is None
+
+
+def test_a_cell_of_another_process_is_told_once_and_waited_for(tmp_path):
+    """The other one is alive and holds the lease until it is told of; then the cell is ours."""
+    path, other, heard = tmp_path / "s.sqlite", new_owner(), []
+    grid = Grid(
+        tasks=("rlsuite/GridWorld-v0",),
+        agents=choices({"q": "rlsuite/QLearning-v0"}),
+        seeds=2,
+        total_timesteps=40,
+    )
+    suite = Suite("shared", (grid,))
+    first = key_of(next(suite.cells())).digest
+    with Store(path) as store:
+        assert store.claim(first, other) is None
+
+        def listen(event):
+            heard.append(event)
+            if isinstance(event, CellElsewhere):
+                store.release(other)
+
+        result = rlsuite.benchmark(suite, store=path, progress=listen)
+    assert [record.state for record in result.records] == ["ok", "ok"]
+    told = [event for event in heard if isinstance(event, CellElsewhere)]
+    assert told == [CellElsewhere(0, 2, "rlsuite/GridWorld-v0", "q", 0)]
+    assert [event.index for event in heard if isinstance(event, CellFinished)] == [1, 0]

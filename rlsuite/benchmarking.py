@@ -93,7 +93,8 @@ class BenchmarkResult:
         head = f"{self.suite.name}: {count} cells ({states}), {self.reused} reused"
         boards = [to_markdown(board) for board in leaderboards(self.records)]
         failures = "\n".join(failure_lines(self.failed))
-        parts = [head, *boards, failures, *self.notes, f"Results: {self.store_path}"]
+        decided = "\n".join(f"{d.family}, {d.quantity}: {d.sentence}" for d in self.decisions)
+        parts = [head, *boards, decided, failures, *self.notes, f"Results: {self.store_path}"]
         return "\n\n".join(part for part in parts if part)
 
 

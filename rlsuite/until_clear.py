@@ -25,8 +25,8 @@ from rlsuite.suite import Cell, Suite
 __all__ = ["UntilClear", "benchmark_until_clear"]
 
 NOTE = (
-    "Note: seeds were added until the sequential test was decided. What it tells apart is listed "
-    "above; the intervals of the leaderboards do not know of the looks in between."
+    "Note: seeds were added until the sequential test was decided; the intervals of the "
+    "leaderboards do not know of its looks."
 )
 
 

@@ -293,7 +293,8 @@ def _groups(contest: Contest, runs: Runs) -> tuple[_Group, ...]:
     tasks = tuple(task for task in plan.tasks if there(task))
     if plan.name == "average rank":
         return tuple(_Group((task,), figure, False, "return") for task in tasks)
-    words = plan.name if len(plan.tasks) == 1 else f"mean {figure} of {len(tasks)} tasks"
+    words = plan.name if len(plan.tasks) == 1 else figure
+    words = f"mean {figure} of {len(tasks)} tasks" if len(tasks) > 1 else words
     return (_Group(tasks, figure, plan.ascending, words),) if tasks else ()
 
 

@@ -76,6 +76,7 @@ def test_a_pair_that_separates_needs_no_second_look(tmp_path):
     assert (found.pairs[0].better, found.pairs[0].look, found.clear) == ("q", 5, True)
     assert len(result.records) == 10
     assert result.notes[-1].startswith("Note: seeds were added until")
+    assert "tabular, score: 1 of 1 pair told apart: enough seeds." in str(result)
 
 
 def test_equal_agents_run_to_the_end_and_the_third_stops(tmp_path):

@@ -39,7 +39,7 @@ def test_every_look_says_what_is_decided_and_the_report_names_the_command(cli, t
         "  q is better than random, clear after 5 seeds (q - random: "
     )
     assert lines[look + 2] == "  1 of 1 pair told apart: enough seeds."
-    assert "Note: seeds were added until the sequential test was decided." in shown.out
+    assert "Note: seeds were added until the sequential test was decided; the" in shown.out
     assert "rlsuite bench run two.toml --until-clear" in Path("report.html").read_text("utf-8")
 
 

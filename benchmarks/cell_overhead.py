@@ -5,12 +5,15 @@
 Cells of one step are run serially and in one worker process, by forks of a process that has
 imported everything and by fresh interpreters. Overhead per cell is the difference of the times,
 divided by the number of cells; the start of the first process is part of it, and shown apart.
+Below stands the processor time of the imports that a fresh interpreter cannot do without.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +28,14 @@ KINDS = {
     "tabular": ("rlsuite/GridWorld-v0", "rlsuite/QLearning-v0", 0.6),
     "deep": ("CartPole-v1", "sb3/PPO-v0", 1.2),
 }
+
+
+IMPORTS = {
+    "rlsuite.running.payloads": "every cell",
+    "torch": "deep agents",
+    "torch._dynamo": "torch's optimisers, at their first use",
+}
+CODE = "import sys, time; __import__(sys.argv[1]); print(time.process_time())"
 
 
 def suite(task: str, agent: str, cells: int) -> Suite:
@@ -50,6 +61,13 @@ def seconds(backend, chosen: Suite) -> float:
     return took
 
 
+def import_seconds(module: str) -> float:
+    """Processor time of an import in a fresh interpreter, the best of three."""
+    command = [sys.executable, "-c", CODE, module]
+    runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(3)]
+    return min(float(run.stdout) for run in runs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=20)
@@ -66,6 +84,8 @@ def main() -> None:
             took = seconds(made(), suite(task, agent, cells)) / cells
             over = took - plain
             print(f"{kind:8} {method:11} {plain:8.3f} {first:8.2f} {over:9.3f} {bar:6.1f}")
+    for module, needed in IMPORTS.items():
+        print(f"import {module:25} {import_seconds(module):6.2f} s  {needed}")
 
 
 if __name__ == "__main__":

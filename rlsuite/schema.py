@@ -57,7 +57,7 @@ MIGRATIONS = (
     """
     ALTER TABLE run ADD COLUMN training TEXT NOT NULL DEFAULT '';
     UPDATE run SET training = training_of(record);
-    CREATE INDEX run_by_training ON run (training);
+    CREATE INDEX run_by_training ON run (state, training, digest);
     CREATE INDEX run_by_state ON run (task, agent, state);
     """,
 )

@@ -26,7 +26,7 @@ class Trainings:
         It differs from the cell in its numbers of episodes. None where there is no such record,
         where it cannot be read, or where the policies are not there to be played.
         """
-        digest = self._known.get(key.training)
+        digest = self._known.get(key.training) if self._known else None
         if digest is None:
             return None
         try:

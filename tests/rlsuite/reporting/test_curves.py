@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from rlsuite.records import CurvePoint, TrainingCurve
-from rlsuite.reporting.curves import band, learning_series, regret_series, run_dots
+from rlsuite.reporting.curves import (
+    band,
+    clock_series,
+    learning_series,
+    regret_series,
+    run_dots,
+)
 from rlsuite.statistics import student_t_interval
 
 GRID, BANDIT = "rlsuite/GridWorld-v0", "rlsuite/BernoulliBandit-v0"
@@ -111,3 +117,28 @@ def test_every_run_is_a_dot(make_record):
     assert q.points == (("seed 0", 0.0), ("seed 1", 1.0), ("seed 2", 2.0))
     assert q.mean.estimate == 1.0
     assert (r.points, r.mean, r.note) == ((), None, "2 of 2 failed")
+
+
+def timed(*triples):
+    return tuple(CurvePoint(step=s, mean_return=v, train_seconds=t) for s, v, t in triples)
+
+
+def test_curves_against_the_clock_stand_at_the_mean_of_the_seconds(make_record):
+    records = [
+        make_record(GRID, "q", 0, curve=timed((10, 0.0, 1.0), (20, 1.0, 2.0))),
+        make_record(GRID, "q", 1, curve=timed((10, 1.0, 3.0), (20, 2.0, 6.0))),
+        make_record(GRID, "untimed", 0, curve=points((10, 0.5))),
+        make_record(GRID, "failed", 0, state="failed", error="no"),
+    ]
+    (series,) = clock_series(records, {"q": 0, "untimed": 1, "failed": 2})
+    np.testing.assert_array_equal(series.x, [2.0, 4.0])
+    np.testing.assert_array_equal(series.y, [0.5, 1.5])
+
+
+def test_too_many_dots_are_thinned_for_each_agent_but_means_are_of_all(make_record):
+    records = [make_record(GRID, "q", s, score=s / 100) for s in range(100)]
+    records += [make_record(GRID, "r", s, score=0.5) for s in range(20)]
+    few = run_dots(records, ["q", "r"], {"q": 0, "r": 1}, "score", limit=60)
+    assert [(len(line.points), line.runs) for line in few] == [(50, 100), (10, 20)]
+    assert [name for name, _ in few[0].points][:: len(few[0].points) - 1] == ["seed 0", "seed 99"]
+    assert few[0].mean.estimate == pytest.approx(0.495)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import SettingError
-from rlsuite.reporting.axes import Reference, nice_ticks, thin
+from rlsuite.reporting.axes import Reference, Scale, log_ticks, nice_ticks, thin
 from rlsuite.reporting.plots import Series, interval_bar, line_chart
 from rlsuite.reporting.strips import Dots, strip_chart
 from rlsuite.reporting.svg import WIDTH, colour, compact, dash, marker
@@ -220,3 +220,40 @@ def test_what_is_refused():
         strip_chart([], **WORDS)
     with pytest.raises(SettingError, match="an axis needs low < high"):
         interval_bar(student_t_interval([0.0, 1.0]), 0, 1.0, 1.0)
+
+
+def test_logarithmic_ticks_by_hand():
+    assert log_ticks(0.4, 60.0) == [0.5, 1, 2, 5, 10, 20, 50]
+    assert log_ticks(1.0, 1e4) == [1, 10, 100, 1000, 10_000]
+    assert log_ticks(0.1, 0.2) == [0.1, 0.2]
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (2.0, 2.0), (1.0, math.inf)):
+        with pytest.raises(SettingError, match="a logarithmic axis needs 0 < low < high"):
+            log_ticks(low, high)
+
+
+def test_a_logarithmic_scale_by_hand():
+    scale = Scale(1.0, 100.0, 0.0, 200.0, log=True)
+    assert [scale(v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0.0, 100.0, 200.0])
+    assert scale.clipped(1000.0) == pytest.approx(200.0)
+
+
+def test_equal_factors_are_equally_far_apart_on_a_logarithmic_axis():
+    root = lines(series([0.0, 1.0, 2.0], x=[0.1, 1.0, 10.0]), log_x=True)
+    (path,) = root.iter(f"{SVG}polyline")
+    places = [float(pair.split(",")[0]) for pair in path.get("points").split()]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.15)
+    assert {"0.1", "1", "10"} <= set(texts(root))
+    lines(series([1.0, 2.0], x=[3.0, 3.0]), log_x=True)  # a single moment
+
+
+def test_a_crowd_of_dots_is_smaller_and_drawn_in_lanes():
+    points = tuple((f"seed {k}", k / 100) for k in range(100))
+    drawn = strip_chart([Dots(label="q", style=0, points=points, runs=100)], **strip_words())
+    circles = list(ElementTree.fromstring(drawn).iter(f"{SVG}circle"))
+    assert len(circles) == 100
+    assert {circle.get("r") for circle in circles} == {"2.2"}
+    assert len({circle.get("cy") for circle in circles}) == 5
+
+
+def strip_words():
+    return {key: value for key, value in WORDS.items() if key != "y_label"} | {"x_label": "return"}

@@ -382,8 +382,9 @@ def test_a_failed_cell_is_recorded_and_the_others_go_on(run):
 
 def test_printing_says_why_cells_failed(run):
     text = str(run(small(agents=choices({"b": Broken}), seeds=(0, 1))))
-    assert f"\n\n1 cell failed:\n  {GRID}  b  seed 1: RuntimeError: the agent broke\n\n" in text
-    assert "failed:" not in str(run(small()))
+    said = f"  {GRID}  b  seed 1  FAILED: RuntimeError: the agent broke"
+    assert f"\n\n1 cell without figures (1 failed):\n{said}\n\n" in text
+    assert "without figures" not in str(run(small()))
 
 
 def test_damaged_cells_are_run_again_with_a_note(run, tmp_path):
@@ -496,7 +497,7 @@ def test_seeds_and_budget_of_a_suite_can_be_set(run):
 
 def test_printing_shows_leaderboards_and_the_place(run, tmp_path):
     text = str(run(small(seeds=(0, 1))))
-    assert text.startswith("small: 2 cells, 0 failed, 0 reused")
+    assert text.startswith("small: 2 cells (2 ok), 0 reused")
     assert "| q |" in text
     assert text.endswith(f"Results: {tmp_path / 's.sqlite'}")
 

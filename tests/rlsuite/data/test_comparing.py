@@ -125,7 +125,7 @@ def test_what_is_equal_is_no_change():
 def test_verdicts_are_corrected_for_the_number_of_rows():
     """p = 0.03 is clear alone, and not among eleven rows."""
     x = np.array([0.0, 1.0, 2.0, 3.0])
-    y = x + [2.0, 4.0, 1.5, 4.5]
+    y = np.add(x, [2.0, 4.0, 1.5, 4.5])
 
     def both(tasks):
         found = []

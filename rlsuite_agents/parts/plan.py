@@ -276,7 +276,8 @@ def progressive(table: Table, q: Floats, slack: float) -> Ints:
         return q.argmax(axis=1)
     ending = _to_the_end(table)
     progress = _settle(ending, tied, np.zeros(len(q)), np.zeros(len(q), bool))
-    resting, stays = _resting(table, tied & (progress == 0)[:, None], slack)
+    done = (progress == 0) & (np.abs(q.max(axis=1)) <= slack)  # no end in reach, nothing to win
+    resting, stays = _resting(table, tied & done[:, None], slack)
     held = resting | (progress > 0)
     settled = np.where(resting, 1.0, progress)
     if resting.any() and not held.all():

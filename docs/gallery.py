@@ -148,6 +148,13 @@ PICTURES = (
         "--gif contextual_bandit.gif",
     ),
     Picture(
+        file="lqr.gif",
+        title="[LQR](environments/lqr.md)",
+        text="Position, velocity and push of a mass on a line, by PPO of Stable-Baselines3; the "
+        "best return is known exactly.",
+        command="play rlsuite/LQR-v0 --agent sb3/PPO-v0 --steps 50000 --gif lqr.gif",
+    ),
+    Picture(
         file="token_generation.gif",
         title="[TokenGeneration](environments/token_generation.md)",
         text="REINFORCE with a KL penalty writes three texts. Below each letter stand its reward "

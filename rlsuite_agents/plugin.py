@@ -119,10 +119,10 @@ def _deep(registry: Transaction) -> None:
 
 def _baselines(registry: Transaction) -> None:
     own_generators = frozenset({"exact_budget", "own_rng"})
-    for name, vectorized, learns in (
-        ("PPO", True, "policy"),
-        ("A2C", True, "policy"),
-        ("DQN", False, "values"),
+    for name, vectorized, learns, actions in (
+        ("PPO", True, "policy", ("Discrete", "Box")),
+        ("A2C", True, "policy", ("Discrete", "Box")),
+        ("DQN", False, "values", ("Discrete",)),
     ):
         registry.add_agent(
             f"sb3/{name}-v0",
@@ -130,5 +130,6 @@ def _baselines(registry: Transaction) -> None:
             summary=f"Stable-Baselines3's {name} behind our contract.",
             vectorized=vectorized,
             learns=learns,
+            spaces=Spaces(action=actions),
             promises=own_generators,
         )

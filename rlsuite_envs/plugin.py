@@ -10,6 +10,7 @@ def register(registry: Transaction) -> None:
     _tabular(registry)
     _bandits(registry)
     _tokens(registry)
+    _control(registry)
 
 
 def _tabular(registry: Transaction) -> None:
@@ -159,4 +160,17 @@ def _tokens(registry: Transaction) -> None:
         "rlsuite/MarkovReference-v0",
         "rlsuite_envs.tokens.reference_models:markov_reference",
         summary="The reference policy of the token task: next letter given the last one.",
+    )
+
+
+def _control(registry: Transaction) -> None:
+    """Continuous control of a fixed horizon, which it keeps itself."""
+    registry.add_env(
+        "rlsuite/LQR-v0",
+        "rlsuite_envs.control.lqr:LQR",
+        vector_entry_point="rlsuite_envs.vector.control:lqr",
+        summary="Push a mass on a line to the middle and keep it there, at little cost.",
+    )
+    registry.add_task(
+        "rlsuite/LQR-v0", total_timesteps=100_000, eval_episodes=100, family="continuous control"
     )

@@ -220,6 +220,7 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
             InvalidActionError: an action is not in the action space; nothing has moved.
             ResetNeeded: before the first reset; in `DISABLED` also where an episode is over.
         """
+        self._check_running()
         actions = self._accepted(actions)
         batch = self._batch()
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -397,21 +398,24 @@ class NativeVectorEnv(VectorEnv[Any, Any, Any], abc.ABC):
             infos[key], infos[f"_{key}"] = column, mask
         return infos
 
-    def _accepted(self, actions: Any) -> Ints:
-        """The actions as int64 [n], all valid where they count."""
+    def _check_running(self) -> None:
+        """Raises `ResetNeeded` where a step needs a reset first."""
         if not self._started:
             raise ResetNeeded("there is no episode before the first reset: call reset() first.")
+        if self._n_over and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise ResetNeeded(
+                f"the episodes of {rows_text(self._over)} are over, and autoreset is disabled: "
+                'call reset(options={"reset_mask": terminated | truncated}) first.'
+            )
+
+    def _accepted(self, actions: Any) -> Ints:
+        """The actions as int64 [n], all valid where they count."""
         # the plain case is told apart first: the tests below cost as much as a tenth of a step
         plain = type(actions) is np.ndarray and actions.dtype is INT64 and actions.flags.carray
         if not plain:
             actions = whole_numbers(actions, self.num_envs)
         if actions.shape != (self.num_envs,):
             raise not_a_batch(self.num_envs, actions)
-        if self._n_over and self.autoreset_mode is AutoresetMode.DISABLED:
-            raise ResetNeeded(
-                f"the episodes of {rows_text(self._over)} are over, and autoreset is disabled: "
-                'call reset(options={"reset_mask": terminated | truncated}) first.'
-            )
         if not all_valid(actions, self._n_actions, self._over):
             wrong = ((actions < 0) | (actions >= self._n_actions)) & ~self._over
             raise InvalidActionError(

@@ -32,10 +32,10 @@ KEYWORDS = [
 
 def walk(envs, steps, seed=0):
     """Steps with random actions, resetting where the mode leaves it to the user."""
-    rng, results = np.random.default_rng(seed), []
-    n = int(envs.single_action_space.n)
+    results = []
+    envs.action_space.seed(seed)
     for _ in range(steps):
-        results.append(envs.step(rng.integers(n, size=envs.num_envs)))
+        results.append(envs.step(envs.action_space.sample()))
         over = results[-1][2] | results[-1][3]
         if envs.metadata["autoreset_mode"] is AutoresetMode.DISABLED and over.any():
             results.append(envs.reset(options={"reset_mask": over}))
@@ -213,16 +213,18 @@ def test_states_of_rows_are_those_of_single_environments(identifier, keywords):
     envs.reset(seed=3)
     for i, single in enumerate(singles):
         single.reset(seed=3 + i)
+    actions = np.zeros_like(envs.action_space.sample())
+    actions[1] = min(1, getattr(envs.single_action_space, "n", 2) - 1)
     for _ in range(3):
-        envs.step(np.array([0, 1]))
-        for i, single in enumerate(singles):
-            single.step(i)
+        envs.step(actions)
+        for single, action in zip(singles, actions, strict=True):
+            single.step(action)
     states = envs.get_state()["envs"]
     assert states == [single.get_state() for single in singles]
     singles[0].set_state(states[1])
     envs.set_state({"started": True, "over": [False] * 2, "envs": [states[1], states[0]]})
-    observation = singles[0].step(1)[0]
-    batch = envs.step(np.array([1, 0]))[0]
+    observation = singles[0].step(actions[1])[0]
+    batch = envs.step(actions[::-1])[0]
     if isinstance(batch, dict):
         assert all(np.array_equal(observation[key], batch[key][0]) for key in batch)
     else:
@@ -319,8 +321,9 @@ def test_frames_are_those_of_sync(side_by_side, identifier, render_mode):
     )
     assert ours.render_mode == render_mode
     ours.reset(seed=2), theirs.reset(seed=2)
+    theirs.action_space.seed(0)
     for t in range(4):
-        actions = np.array([t % 3, 1, 2])
+        actions = theirs.action_space.sample()
         side_by_side.same(ours.step(actions), theirs.step(actions))
         side_by_side.same(ours.render(), theirs.render(), f"frames {t}")
     ours.set_state(ours.get_state())

@@ -1,4 +1,4 @@
-"""The figures on the pages of the tabular environments are those of their answer keys."""
+"""The figures on the pages of environments with one answer key are those of their answer keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import rlsuite  # noqa: F401  registers the ids
 
-PAGES = Path(__file__).resolve().parents[3] / "docs" / "environments"
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "environments"
 NAMES = {
     "CliffWalk": "cliff_walk",
     "DeepSea": "deep_sea",
@@ -18,6 +18,7 @@ NAMES = {
     "Garnet": "garnet",
     "GoalGrid": "goal_grid",
     "GridWorld": "grid_world",
+    "LQR": "lqr",
     "RandomWalk": "random_walk",
     "WindyGrid": "windy_grid",
 }

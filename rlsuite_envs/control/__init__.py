@@ -1,0 +1,1 @@
+"""Continuous control whose best answer is known."""

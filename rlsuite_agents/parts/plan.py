@@ -87,8 +87,9 @@ class Unlimited:
 
     def settled(self, tolerance: float) -> bool:
         """Whether `error` is within the tolerance, or nothing but rounding is left."""
-        rounding = ROUNDING * max(1.0, float(np.abs(self.v).max()))
-        return self.error <= tolerance or self.change <= rounding
+        if self.error <= tolerance:
+            return True
+        return self.change <= ROUNDING * max(1.0, float(np.abs(self.v).max()))
 
     @property
     def q(self) -> Floats:

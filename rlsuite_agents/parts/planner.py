@@ -92,9 +92,11 @@ def learn_by_sweeps(agent: Any, total: int, callback: Callback | None) -> Any:
     """
     total = check_steps(total)
     agent.plan.needed_table()
+    done = agent.converged
     for _ in range(total):
-        if not agent.converged:
+        if not done:
             agent.sweep()
+            done = agent.converged
         agent.num_timesteps += 1
         if callback is not None and callback(agent) is False:
             break

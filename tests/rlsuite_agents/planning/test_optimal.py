@@ -251,9 +251,9 @@ def test_another_model_or_limit_is_refused(tmp_path):
 
 
 def test_what_cannot_be_planned_is_refused(small_grid):
+    env = gym.Env()
+    env.observation_space = env.action_space = gym.spaces.Discrete(2)
     with pytest.raises(UnsupportedSpaceError, match="this one has none"):
-        env = gym.Env()
-        env.observation_space = env.action_space = gym.spaces.Discrete(2)
         ValueIteration(env, seed=0)
     with pytest.raises(SettingError, match="the wrapper TransformReward may change what it says"):
         ValueIteration(TransformReward(small_grid(), lambda r: -r), seed=0)

@@ -42,8 +42,7 @@ def message(model, pi, temperature, s, steps):
     if steps == 0:
         return 1.0
     total = 0.0
-    states, actions, outcomes = model.next_state.shape
-    for a, k in itertools.product(range(actions), range(outcomes)):
+    for a, k in np.ndindex(model.next_state.shape[1:]):
         rest = 1.0
         if not model.terminal[s, a, k]:
             rest = message(model, pi, temperature, model.next_state[s, a, k], steps - 1)

@@ -334,15 +334,15 @@ class Running:
             return
         if record is None:
             record = self._without_figures(index, outcome, output)
-        self.store.put(record, self.owner)
-        plan = self._checkpoints(self.keys[index])
-        if plan is not None and record.state in ("ok", "failed", "skipped"):
-            remove_cell(plan)
         shelf = shelf_of(self.store.path, self.keys[index])
         if record.state == "ok" or index in self._before:
             shelf.clear(torn_only=True)
         elif record.state in ("failed", "skipped"):
             shelf.clear()
+        self.store.put(record, self.owner)
+        plan = self._checkpoints(self.keys[index])
+        if plan is not None and record.state in ("ok", "failed", "skipped"):
+            remove_cell(plan)
         self._keep(index, record, reused=False)
 
     def _kept_output(self, index: int) -> Path | None:

@@ -32,9 +32,12 @@ COORDINATOR = """
 import sys
 from pathlib import Path
 import rlsuite
+from registry.specs import TaskSpec
 from rlsuite.suite import Grid, Suite, choices
+sticky = ("gymnasium.wrappers:StickyAction", {{"repeat_action_probability": 0.25}})
+played = TaskSpec(id="sticky", env_id="FrozenLake-v1", family="tabular", wrappers=(sticky,))
 grid = Grid(
-    tasks=("rlsuite/GridWorld-v0", "FrozenLake-v1"),
+    tasks=("rlsuite/GridWorld-v0", played),  # exact; played, so that policies are kept
     agents=choices({{"q": "rlsuite/QLearning-v0", "s": "rlsuite/Sarsa-v0"}}),
     seeds={seeds},
     total_timesteps={steps},
@@ -149,6 +152,9 @@ def under_fire(coordinator, folder, undisturbed, kills, rng, longest):
         assert intact(store, coordinator.cells) == coordinator.cells
         assert coordinator.finish(store) == undisturbed  # nothing is run, and what is left is swept
         assert not list(store.with_suffix(".checkpoints").glob("*"))
+        policies = list(store.with_suffix(".policies").glob("*/*"))
+        assert len(policies) == coordinator.cells * 3 // 2  # half were played midway
+        assert {file.suffix for file in policies} == {".agent"}
     return struck
 
 

@@ -22,10 +22,9 @@ from rlsuite.cli.bench_plan import Selection
 from rlsuite.cli.bench_progress import bench_progress
 from rlsuite.cli.console import console, counted, on_terminal, print_table
 from rlsuite.diagnosis import write_failure
-from rlsuite.records import RunRecord
 from rlsuite.reporting.event_files import CellFiles
 from rlsuite.reporting.formatting import failure_lines
-from rlsuite.reporting.leaderboard import leaderboards
+from rlsuite.reporting.leaderboard import Leaderboard, leaderboards
 from rlsuite.reporting.pictures import task_pictures
 from rlsuite.reporting.report import write_report
 from rlsuite.reporting.tables import Table, terminal_tables
@@ -100,7 +99,7 @@ def run_suite(
     elif not result.records:
         typer.echo("No cell was chosen, and none is stored: there is nothing to show.")
     else:
-        print_leaderboards(result.records)
+        print_leaderboards(leaderboards(result.records))
         written = _report(result, report, command_line(name, store, selection))
         _print_end(result.notes, result.reused, len(result.records), path, written)
         for line in failure_lines(result.failed):
@@ -167,19 +166,26 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     suite = found.suite or None
     again = command_line(source, store, Selection()) if suite else f"rlsuite bench report {source}"
     pictures = task_pictures(found.records, found.path)
+    boards = leaderboards(found.records)
     write_report(
-        found.records, report, title=found.title, command=again, suite=suite, pictures=pictures
+        found.records,
+        report,
+        title=found.title,
+        command=again,
+        suite=suite,
+        pictures=pictures,
+        boards=boards,
     )
-    print_leaderboards(found.records)
+    print_leaderboards(boards)
     if found.missing:
         typer.echo(f"{counted(found.missing, 'cell')} of the suite not run yet: {again}")
     _print_end((), 0, len(found.records), found.path, report)
 
 
-def print_leaderboards(records: Iterable[RunRecord]) -> None:
+def print_leaderboards(boards: Iterable[Leaderboard]) -> None:
     """One table for each family of tasks, with the notes that it needs."""
     width = console().width if on_terminal() else PIPE_WIDTH
-    for board in leaderboards(records):
+    for board in boards:
         for table in terminal_tables(board, width):
             typer.echo("")
             _print_board(table)

@@ -31,6 +31,7 @@ from registry.specs import Entry
 from rlsuite.records import RunRecord, TrainingCurve
 from rlsuite.reporting import report_views as views
 from rlsuite.reporting.axes import thin
+from rlsuite.reporting.boards import Leaderboard
 from rlsuite.reporting.comparing import compare_boards
 from rlsuite.reporting.comparison_views import comparison_views
 from rlsuite.reporting.formatting import seconds_text
@@ -61,6 +62,7 @@ def write_report(
     command: str = "",
     suite: Any = None,
     pictures: Mapping[str, Filmstrip] | None = None,
+    boards: Sequence[Leaderboard] | None = None,
 ) -> Path:
     """Writes the report, whole or not at all.
 
@@ -71,6 +73,7 @@ def write_report(
         command: what to type to get these results again.
         suite: the suite or its name, for the headline.
         pictures: of trained policies, by task id: see `task_pictures`.
+        boards: what `leaderboards` makes of these records, where that is known already.
 
     Returns:
         The path that was written.
@@ -78,7 +81,9 @@ def write_report(
     Raises:
         StoreError: the file cannot be written; what was there before is untouched.
     """
-    text = render_report(records, title=title, command=command, suite=suite, pictures=pictures)
+    text = render_report(
+        records, title=title, command=command, suite=suite, pictures=pictures, boards=boards
+    )
     target = Path(path)
     try:
         _write_atomically(target, text)
@@ -98,12 +103,15 @@ def render_report(
     command: str = "",
     suite: Any = None,
     pictures: Mapping[str, Filmstrip] | None = None,
+    boards: Sequence[Leaderboard] | None = None,
     sections: Iterable[Entry] | None = None,
 ) -> str:
     """The report as a string of HTML; `sections` are those of all plugins unless given."""
     kept, notes = distinct_records(gathered(records))
     entries = registry.entries("report_section") if sections is None else sections
-    context = _context(kept, notes, pictures or {}) if kept else {}
+    context = {}
+    if kept:
+        context = _context(kept, boards_of(kept, notes) if boards is None else boards, pictures)
     return (
         _environment()
         .get_template("report.html")
@@ -123,16 +131,15 @@ def render_report(
 
 def _context(
     records: Sequence[RunRecord],
-    notes: Mapping[str, tuple[str, ...]],
-    pictures: Mapping[str, Filmstrip],
+    boards: Sequence[Leaderboard],
+    pictures: Mapping[str, Filmstrip] | None,
 ) -> dict[str, Any]:
-    boards = boards_of(records, notes)
     compared = compare_boards(boards, records)
     shown = shown_runs(records)
     return {
         "boards": views.board_views(boards, compared),
         "comparisons": comparison_views(boards, compared),
-        "tasks": task_views(boards, records, pictures),
+        "tasks": task_views(boards, records, pictures or {}),
         "run_columns": views.RUN_COLUMNS,
         "runs": views.run_rows(shown),
         "notes": note_views(records),

@@ -43,7 +43,7 @@ class PolicyEvaluationConfig:
     policy: str = "uniform"  # π: "uniform", or a NumPy file with an array `pi` [S, A]
     epsilon: float = 0.0  # ε, in [0, 1]: (1 - ε) π + ε / A is evaluated
     gamma: float = 1.0  # γ, in [0, 1]
-    horizon: int | Literal["limit", "none"] = "limit"  # "limit": the environment's; or H
+    horizon: int | Literal["limit", "none"] = "none"  # "limit": the environment's; or H
     tolerance: float = 1e-12  # without a limit: the error that is small enough, in (0, 1]
 
     def __post_init__(self) -> None:

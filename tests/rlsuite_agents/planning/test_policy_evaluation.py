@@ -9,6 +9,7 @@ import pytest
 import rlsuite  # noqa: F401  registers the environments
 from registry.errors import SettingError
 from rlsuite_agents.planning.policy_evaluation import PolicyEvaluation, PolicyEvaluationConfig
+from rlsuite_envs.tabular.mdp import TabularMDP
 
 CORNER = [[0, 1, 2, 3], [4, 5, 6, 7]]
 """Figure 4.1 is symmetric: its upper half says all."""
@@ -30,7 +31,7 @@ def evaluated(env, sweeps=20_000, **settings):
 @pytest.mark.parametrize("k", FIGURE)
 def test_the_sweeps_of_figure_4_1(small_grid, k):
     """With k steps left the values are those of the k-th synchronous sweep."""
-    v = evaluated(small_grid(limit=k)).state_values()
+    v = evaluated(small_grid(limit=k), horizon="limit").state_values()
     digits = 1 if k == 10 else 12  # the book prints one
     np.testing.assert_allclose(v[CORNER], FIGURE[k], atol=0.5 * 10.0**-digits + 1e-9)
     np.testing.assert_allclose(v, v[::-1], atol=1e-12)
@@ -67,14 +68,22 @@ def test_an_epsilon_soft_policy_is_worth_what_the_oracle_says(identifier, tmp_pa
     oracle = env.unwrapped.oracle()
     optimal = oracle.optimal_policy()[0]
     np.save(tmp_path / "pi.npy", optimal)
-    agent = evaluated(env, policy=str(tmp_path / "pi.npy"), epsilon=0.1)
+    agent = evaluated(env, policy=str(tmp_path / "pi.npy"), epsilon=0.1, horizon="limit")
     soft = 0.9 * optimal + 0.1 / optimal.shape[1]
     start = env.unwrapped.model.start
     assert start @ agent.state_values() == pytest.approx(oracle.policy_return(soft), abs=1e-9)
 
 
+def test_predictions_are_judged_exact():
+    """A prediction task asks for the values without the time limit, as the default gives them."""
+    env = gym.make("rlsuite/RandomWalk-v0")
+    oracle = TabularMDP.from_gymnasium(env).oracle()
+    start = env.unwrapped.model.start
+    assert start @ evaluated(env).v == pytest.approx(oracle.baseline_return, abs=1e-9)
+
+
 def test_values_of_a_batch_and_of_all_states(small_grid):
-    agent = evaluated(small_grid(limit=2))
+    agent = evaluated(small_grid(limit=2), horizon="limit")
     np.testing.assert_array_equal(agent.state_values([5, 0, 1]), agent.v[[5, 0, 1]])
 
 

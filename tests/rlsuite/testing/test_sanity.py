@@ -105,3 +105,20 @@ def test_two_doors_by_hand_and_by_play(pi, value):
 def test_a_task_has_to_say_how_it_moves():
     with pytest.raises(NotImplementedError):
         TinyTask(1, 1).step(0)
+
+
+@pytest.mark.parametrize("task", [OneTransition, OneStep, TwoSteps, ConstantReward])
+def test_the_model_is_what_is_played(task):
+    env = task()
+    env.reset(seed=0)
+    model = env.model
+    assert env.s == 0  # looking at it moves nothing
+    for s, a in np.ndindex(model.next_state.shape[:2]):
+        env.s = s
+        observation, reward, terminated, _, _ = env.step(a)
+        assert observation == model.next_state[s, a, 0]
+        assert (reward, terminated) == (model.reward[s, a, 0], model.terminal[s, a, 0])
+
+
+def test_two_doors_has_no_model():
+    assert not hasattr(TwoDoors(), "model")

@@ -19,6 +19,7 @@ __all__ = [
     "epsilon_greedy_probabilities",
     "greedy",
     "greedy_probabilities",
+    "n_allowed",
     "random_argmax",
     "uniform",
 ]
@@ -52,15 +53,21 @@ def random_argmax(q: Any, mask: Any, rng: Any) -> int:
     return best
 
 
-def uniform(n: int, mask: Any, rng: Any) -> int:
-    """One of the allowed among n actions, each equally likely."""
+def n_allowed(n: int, mask: Any) -> int:
+    """How many of n actions are allowed."""
     if mask is None:
-        return int(random(rng) * n)
+        return n
     allowed = 0
     for a in range(n):
-        if mask[a]:
-            allowed += 1
-    skip = int(random(rng) * allowed)
+        allowed += 1 if mask[a] else 0
+    return allowed
+
+
+def uniform(n: int, mask: Any, rng: Any) -> int:
+    """One of the allowed among n actions, each equally likely."""
+    skip = int(random(rng) * n_allowed(n, mask))
+    if mask is None:
+        return skip
     for a in range(n):
         if mask[a]:
             if skip == 0:

@@ -11,7 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 from rlsuite_agents.functional.chance import random
-from rlsuite_agents.functional.exploration import random_argmax, uniform
+from rlsuite_agents.functional.exploration import n_allowed, random_argmax, uniform
 
 __all__ = [
     "BOLTZMANN",
@@ -120,14 +120,14 @@ def policy(x: Practice, q: Any, s: int, mask: Any, out: Any) -> None:
         if x.rule == UCB:
             _upper_bounds(q, x.counts[s], scheduled(x.scale, t), out)
         else:
-            out[:] = q
+            for a in range(len(q)):
+                out[a] = q[a]
         _share_among_best(out, mask)
-    epsilon, allowed = scheduled(x.epsilon, t), 0
-    for a in range(len(q)):
-        allowed += 1 if mask is None or mask[a] else 0
+    epsilon = scheduled(x.epsilon, t)
+    share = epsilon / n_allowed(len(q), mask)
     for a in range(len(q)):
         if mask is None or mask[a]:
-            out[a] = (1.0 - epsilon) * out[a] + epsilon / allowed
+            out[a] = (1.0 - epsilon) * out[a] + share
 
 
 def _largest(q: Any, mask: Any) -> float:
@@ -142,11 +142,10 @@ def _share_among_best(out: Any, mask: Any) -> None:
     """Turns values into the probabilities of `random_argmax`, in place."""
     top, ties = _largest(out, mask), 0
     for a in range(len(out)):
-        best = (mask is None or mask[a]) and out[a] == top
-        out[a] = 1.0 if best else 0.0
-        ties += 1 if best else 0
+        ties += 1 if (mask is None or mask[a]) and out[a] == top else 0
+    share = 1.0 / ties
     for a in range(len(out)):
-        out[a] /= ties
+        out[a] = share if (mask is None or mask[a]) and out[a] == top else 0.0
 
 
 def _softmax(q: Any, temperature: float, mask: Any, out: Any) -> None:

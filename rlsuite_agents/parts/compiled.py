@@ -13,6 +13,9 @@ import numpy as np
 
 __all__ = ["bound", "compiled"]
 
+HELPER = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How what is called inside is compiled: into its caller alone, so that handing over is free."""
+
 
 @functools.cache
 def compiled(rule: FunctionType) -> Callable[..., Any]:
@@ -64,7 +67,7 @@ def digest(text: FunctionType, names: Mapping[str, Any]) -> str:
     parts = [code.co_code.hex(), repr(code.co_consts), repr(code.co_names)]
     for name in code.co_names:
         value: Any = names.get(name, text.__globals__.get(name))
-        if _is_ours(value):
+        if _is_ours(value) and value is not text:
             parts.append(digest(value, names))
         elif isinstance(value, bool | int | float | np.generic):
             parts.append(f"{name}={value!r}")
@@ -86,9 +89,9 @@ def _copy(
     helpers = {}
     for name in text.__code__.co_names:
         value: Any = names.get(name, text.__globals__.get(name))
-        if _is_ours(value):
+        if _is_ours(value) and value is not text:  # `x.name` is listed like a global `name`
             if value not in done:
-                done[value] = njit(forceinline=True)(_copy(value, names, done, njit))
+                done[value] = njit(**HELPER)(_copy(value, names, done, njit))
             helpers[name] = done[value]
     copy = FunctionType(
         text.__code__, {**text.__globals__, **helpers}, text.__name__, text.__defaults__

@@ -199,9 +199,10 @@ def practice_of(config: Any, n_states: int, n_actions: int) -> Practice:
 
 
 def probabilities(
-    x: Practice, q: Any, observations: Any, mask: Any, deterministic: bool
+    tables: Any, observations: Any, mask: Any, deterministic: bool
 ) -> NDArray[np.float64]:
-    """π(a|s) of `explore` by a table [S, A], or of the greedy policy: [B, A]."""
+    """π(a|s) of `explore` by the `q` and the `practice` of tables, or the greedy one: [B, A]."""
+    x, q = tables.practice, tables.q
     rows = np.array(table_rows(q, observations)).reshape(-1, q.shape[1])
     if deterministic:
         return greedy_probabilities(rows, mask, True)

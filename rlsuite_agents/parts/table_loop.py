@@ -28,7 +28,6 @@ __all__ = [
     "can_learn_in_table",
     "is_compiled",
     "learn_in_tables",
-    "many_table_loops",
     "stand_for",
     "table_loop",
 ]
@@ -86,66 +85,51 @@ def member(many: Any, k: int) -> Any:
 
 
 def table_loop(
-    steps: int, world: World, place: Place, tables: Any, rng: Any, episodes: Episodes
-) -> int:
-    """Takes steps in a table. Returns the number of episodes that ended.
+    steps: int, owned: World, places: Place, many: Any, rngs: Any, rooms: Episodes, ended: Any
+) -> None:
+    """Lets n agents take steps, one after the other, each in a place of its own in one table.
 
     In the order of `learn_online` and of the environment: one uniform of the environment for a
     reset, the draws of `act`, one uniform for the outcome, the draws of `observe`.
+
+    Args:
+        steps: of each agent.
+        owned: the table.
+        places: where the environments stand, n rows; left where they have come.
+        many: the `stacked` tables of the agents.
+        rngs: their generators, uint64 [n, 4].
+        rooms: for the episodes that end, [n, steps].
+        ended: how many ended, int64 [n].
     """
-    s, elapsed, over, total = place.state[0], place.elapsed[0], place.over[0], place.total[0]
-    ended = 0
-    for step in range(steps):
-        if over:
-            u, k = random(place.rng), 0
-            while u >= world.starts_below[k]:
-                k += 1
-            s, elapsed, total = world.starts[k], 0, 0.0
-        a = act(tables, s, None, rng)
-        row, u, k = s * world.n_actions + a, random(place.rng), 0
-        while u >= world.outcomes[row, k].below:
-            k += 1
-        drawn = world.outcomes[row, k]
-        elapsed += 1
-        total += drawn.reward
-        terminated, truncated = drawn.ends != 0, elapsed == world.limit
-        s_next = np.int64(drawn.next)
-        t = Step(s, a, drawn.reward, s_next, terminated, truncated, None, None)
-        observe(tables, t, rng)
-        s, over = s_next, terminated or truncated
-        if over:
-            episodes.ends[ended] = step + 1
-            episodes.returns[ended], episodes.lengths[ended] = total, elapsed
-            ended += 1
-    place.state[0], place.elapsed[0], place.over[0], place.total[0] = s, elapsed, over, total
-    return ended
-
-
-def many_table_loops(
-    steps: int, world: World, places: Place, many: Any, rngs: Any, episodes: Episodes, ended: Any
-) -> None:
-    """`table_loop` for each of n agents, one after the other; all arrays have n rows."""
-    table = World(
-        borrowed(world.outcomes),
-        borrowed(world.starts),
-        borrowed(world.starts_below),
-        world.n_actions,
-        world.limit,
-    )
+    outcomes, starts = borrowed(owned.outcomes), borrowed(owned.starts)
+    starts_below = borrowed(owned.starts_below)
     for k in range(len(rngs)):
-        place = Place(
-            borrowed(places.state[k]),
-            borrowed(places.elapsed[k]),
-            borrowed(places.over[k]),
-            borrowed(places.total[k]),
-            borrowed(places.rng[k]),
-        )
-        room = Episodes(
-            borrowed(episodes.ends[k]),
-            borrowed(episodes.returns[k]),
-            borrowed(episodes.lengths[k]),
-        )
-        ended[k] = table_loop(steps, table, place, member(many, k), borrowed(rngs[k]), room)
+        tables, rng, place_rng = member(many, k), borrowed(rngs[k]), borrowed(places.rng[k])
+        ends, returns = borrowed(rooms.ends[k]), borrowed(rooms.returns[k])
+        lengths, n = borrowed(rooms.lengths[k]), 0
+        s, elapsed = places.state[k, 0], places.elapsed[k, 0]
+        over, total = places.over[k, 0], places.total[k, 0]
+        for step in range(steps):
+            if over:
+                u, i = random(place_rng), 0
+                while u >= starts_below[i]:
+                    i += 1
+                s, elapsed, total = starts[i], 0, 0.0
+            a = act(tables, s, None, rng)
+            row, u, i = s * owned.n_actions + a, random(place_rng), 0
+            while u >= outcomes[row, i].below:
+                i += 1
+            r, s_next = outcomes[row, i].reward, np.int64(outcomes[row, i].next)
+            elapsed, total = elapsed + 1, total + r
+            terminated, truncated = outcomes[row, i].ends != 0, elapsed == owned.limit
+            observe(tables, Step(s, a, r, s_next, terminated, truncated, None, None), rng)
+            s, over = s_next, terminated or truncated
+            if over:
+                ends[n], returns[n], lengths[n] = step + 1, total, elapsed
+                n += 1
+        places.state[k, 0], places.elapsed[k, 0] = s, elapsed
+        places.over[k, 0], places.total[k, 0] = over, total
+        ended[k] = n
 
 
 def can_learn_in_table(agent: Any) -> bool:
@@ -227,7 +211,7 @@ def _loop_of(agent: Any) -> Any:
         rules: Rules = type(agent).rules
         names: dict[str, Any] = {"act": rules.act, "observe": rules.observe, "borrowed": borrowed}
         names["member"] = member_rule(agent.tables, borrowed)
-        _loops[key] = bound(many_table_loops, keep=True, random=pcg64.random, **names)
+        _loops[key] = bound(table_loop, keep=True, random=pcg64.random, **names)
     return _loops[key]
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.contracts import Callback, Transition
+from registry.contracts import Transition
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.chance import random
 from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
@@ -87,6 +87,7 @@ class DoubleQLearning:
     id = "rlsuite/DoubleQLearning-v0"
     config_type = DoubleQLearningConfig
     rules = Rules(act, observe)
+    learn = learn
     predict = predict
     learn_many = classmethod(learn_many)
 
@@ -118,17 +119,11 @@ class DoubleQLearning:
         """Learns from one transition; draws the table from the agent's own generator."""
         observe(self.tables, transition, self.rng)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> DoubleQLearning:
-        """Takes exactly `total_timesteps` further steps; may be called again."""
-        learn(self, total_timesteps, callback)
-        return self
-
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> NDArray[np.float64]:
         """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        x = self.tables
-        return probabilities(x.practice, x.q, observations, mask, deterministic)
+        return probabilities(self.tables, observations, mask, deterministic)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""

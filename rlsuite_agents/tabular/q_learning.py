@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.contracts import Callback, Transition
+from registry.contracts import Transition
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
 from rlsuite_agents.functional.td import discount_of, q_learning_error_row
@@ -75,6 +75,7 @@ class QLearning:
     id = "rlsuite/QLearning-v0"
     config_type = QLearningConfig
     rules = Rules(act, observe)
+    learn = learn
     predict = predict
     learn_many = classmethod(learn_many)
 
@@ -104,26 +105,19 @@ class QLearning:
         """Learns from one transition."""
         observe(self.tables, transition, self.rng)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> QLearning:
-        """Takes exactly `total_timesteps` further steps; may be called again."""
-        learn(self, total_timesteps, callback)
-        return self
-
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> NDArray[np.float64]:
         """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        x = self.tables
-        return probabilities(x.practice, x.q, observations, mask, deterministic)
+        return probabilities(self.tables, observations, mask, deterministic)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
         save_agent_checkpoint(self, path, arrays_of(self.tables))
 
     @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> QLearning:
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent: QLearning
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
         restore_arrays(agent.tables, checkpoint)
         return agent

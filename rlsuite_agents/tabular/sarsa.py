@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.contracts import Callback, Transition
+from registry.contracts import Transition
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
 from rlsuite_agents.functional.td import discount_of, sarsa_error_row
@@ -83,6 +83,7 @@ class Sarsa:
     id = "rlsuite/Sarsa-v0"
     config_type = SarsaConfig
     rules = Rules(act, observe)
+    learn = learn
     predict = predict
     learn_many = classmethod(learn_many)
 
@@ -113,26 +114,19 @@ class Sarsa:
         """Learns from one transition; draws A' from the agent's own generator, unless at an end."""
         observe(self.tables, transition, self.rng)
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> Sarsa:
-        """Takes exactly `total_timesteps` further steps; may be called again."""
-        learn(self, total_timesteps, callback)
-        return self
-
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> NDArray[np.float64]:
         """π(a|s) that A' is drawn from, or of the greedy policy if deterministic: [B, A]."""
-        x = self.tables
-        return probabilities(x.practice, x.q, observations, mask, deterministic)
+        return probabilities(self.tables, observations, mask, deterministic)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
         save_agent_checkpoint(self, path, arrays_of(self.tables))
 
     @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Sarsa:
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent: Sarsa
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
         restore_arrays(agent.tables, checkpoint, index_below={"planned": agent.tables.q.shape[1]})
         return agent

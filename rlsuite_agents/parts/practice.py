@@ -32,6 +32,7 @@ __all__ = [
     "Linear",
     "Power",
     "check_practice",
+    "check_step_size",
     "practice_of",
     "probabilities",
 ]
@@ -130,7 +131,7 @@ def check_practice(config: Any) -> None:
     Raises:
         SettingError: one is not what it may be.
     """
-    _check_step_size(config)
+    check_step_size(config)
     _check_epsilon(config)
     _check_exploration(config)
     check_range(config, "gamma", "[0, 1]")
@@ -147,7 +148,7 @@ def _check_epsilon(config: Any) -> None:
         )
 
 
-def _check_step_size(config: Any) -> None:
+def check_step_size(config: Any) -> None:
     """Raises `SettingError` unless `step_size` is in (0, 1], or `"power(p)"` with p in (0, 1]."""
     _keep_text(config, "step_size")
     value = _read(config.step_size)
@@ -155,7 +156,7 @@ def _check_step_size(config: Any) -> None:
     if not all(_is_number(part) and 0 < part <= 1 for part in parts):
         raise SettingError(
             f"{type(config).__name__}.step_size must be a number in (0, 1], got "
-            f"{config.step_size!r}. Or 'power(p)', which is n(s, a)^-p, with p in (0, 1]."
+            f"{config.step_size!r}. Or 'power(p)', which is n^-p after n visits, with p in (0, 1]."
         )
 
 

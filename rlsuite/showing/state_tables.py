@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -242,6 +243,9 @@ def _own_q(policy: Any, oracle: Any) -> Floats | None:
 
 def _probabilities(policy: Any, oracle: Any, greedy: bool) -> Floats:
     stated = getattr(policy, "action_probabilities", None)
+    clocked = getattr(policy, "clocked_probabilities", None)
+    if callable(clocked) and oracle.horizon is not None:
+        stated = partial(clocked, horizon=oracle.horizon)
     if not callable(stated):
         raise SettingError(
             f"{type(policy).__name__} has no action_probabilities, so its policy cannot be plotted."

@@ -9,12 +9,13 @@ import rlsuite
 from rlsuite.cli.main import app
 
 
-def test_a_benchmark_counts_sweeps():
+def test_a_benchmark_counts_sweeps(tmp_path):
     result = rlsuite.benchmark(
         agents={"plan": "rlsuite/ValueIteration-v0"},
         tasks=["FrozenLake-v1"],
         seeds=1,
         total_timesteps=200,
+        store=tmp_path / "runs.sqlite",
     )
     (record,) = result.records
     assert (record.state, record.steps_used, record.method) == ("ok", 200, "exact")

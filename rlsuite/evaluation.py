@@ -21,6 +21,7 @@ from rlsuite.answer_key import AnswerKey, find_answer_key, layers, normalised, t
 from rlsuite.episodes import driver_for, play
 from rlsuite.isolation import global_streams
 from rlsuite.making import make_environment
+from rlsuite.prediction import VALUE_ERROR, prediction_error
 from rlsuite.records import EpisodeRecord
 
 __all__ = ["Evaluation", "Evaluator", "evaluate"]
@@ -76,7 +77,8 @@ class Evaluation:
         )
         rows = [("objective" if self._is_objective else "return", self._return_text())]
         if self.score is not None:
-            rows.append(("score", f"{self.score:.4f}  (1 is optimal, 0 is the baseline)"))
+            ends = "" if self.metric == VALUE_ERROR else "  (1 is optimal, 0 is the baseline)"
+            rows.append(("score", f"{self.score:.4f}{ends}"))
         if self.regret is not None:
             rows.append(("regret", f"{self.regret:.6g}"))
         if self.optimal_return is not None and self.baseline_return is not None:
@@ -246,8 +248,10 @@ class Evaluator:
         """
         greedy = self.task.deterministic if deterministic is None else bool(deterministic)
         with global_streams():
-            driver = driver_for(policy, self.env, greedy)
             key = self.key(seed)
+            if self.task.metric == VALUE_ERROR:
+                return self._prediction(policy, key, seed)
+            driver = driver_for(policy, self.env, greedy)
             exactly, why_not = None, key.why_not
             stated = _statement(policy, self.env)
             if exact and key.exact and stated is not None:
@@ -305,6 +309,29 @@ class Evaluator:
             seed=seed,
             metrics={name: float(v) for name, v in oracle.policy_metrics(pi).items()},
             notes=(UNIFORM,) if uniform else (),
+        )
+
+    def _prediction(self, agent: Any, key: AnswerKey, seed: int) -> Evaluation:
+        """The error of the values that an agent predicts; see `prediction_error`."""
+        error, score, value = prediction_error(agent, self.env, key)
+        return Evaluation(
+            task=self.task.id,
+            metric=self.task.metric,
+            method="exact",
+            episodes=(),
+            mean_return=value,
+            low=None,
+            high=None,
+            score=score,
+            regret=None,
+            optimal_return=None,
+            baseline_return=None,
+            best_stationary_return=None,
+            deterministic=False,
+            invariant=True,
+            seed=seed,
+            metrics={VALUE_ERROR: error},
+            notes=("score 1 is exact values, 0 is predicting 0 everywhere",),
         )
 
     def _sampled(

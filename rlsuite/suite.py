@@ -338,11 +338,6 @@ def _task(task: str | TaskSpec) -> TaskSpec:
 def _check_task(task: TaskSpec) -> None:
     check_environment_id(task.env_id)
     check_keywords(task.env_id, task.env_kwargs)
-    if task.metric == "value_error":
-        raise SuiteError(
-            f"the task {task.id!r} is scored by the error of predicted values, which the benchmark "
-            "cannot measure; it knows final_return, objective and learning_regret."
-        )
 
 
 def _check_choice(choice: AgentChoice) -> AgentSpec | None:

@@ -110,7 +110,13 @@ def _how_scored(records: tuple[RunRecord, ...]) -> Iterable[str]:
             "Regret is the expected reward lost while learning, summed over the run; the score is "
             "the share of uniform play's regret that was avoided."
         )
-    if any(r.score is not None and r.metric != "learning_regret" for r in done):
+    if any(r.metric == "value_error" for r in done):
+        yield (
+            "Predicted values are scored by their root mean squared error over states: 1 is none, "
+            "0 is that of predicting 0 everywhere. The return is that of the policy they are of."
+        )
+    told = ("learning_regret", "value_error")
+    if any(r.score is not None and r.metric not in told for r in done):
         yield "Score: 0 is the baseline policy, 1 is optimal. Regret is optimal minus return."
 
 

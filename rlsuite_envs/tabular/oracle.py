@@ -25,7 +25,7 @@ from rlsuite_envs.tabular.solvers import (
     evaluate_with_limit,
     greedy_actions,
 )
-from rlsuite_envs.tabular.unlimited import evaluate_unlimited, solve_unlimited
+from rlsuite_envs.tabular.unlimited import evaluate_unlimited, reachable_states, solve_unlimited
 
 __all__ = ["TabularOracle"]
 
@@ -143,6 +143,35 @@ class TabularOracle:
         Without a limit and with γ = 1, states that π never reaches from the start are NaN.
         """
         return self._evaluate(self._checked(pi(self.observations()) if callable(pi) else pi))
+
+    def value_error(self, values: Any, pi: Any) -> float:
+        """Root of the mean squared error of predicted values of π, each state counting alike.
+
+        The states are those that π acts in, from the start on: no terminal ones, and none that it
+        never visits.
+
+        Args:
+            values: v̂(s), [S], in the order of `observations()`; other states may hold anything.
+            pi: Probabilities [S, A], or a function from `observations()` to them.
+
+        Raises:
+            OracleError: the values are no such array, one that counts is not finite, or π has no
+                finite values; or as for `policy_return`.
+        """
+        table = self._checked(pi(self.observations()) if callable(pi) else pi)
+        if table.ndim == 3:
+            raise OracleError("values are predicted of a policy without a clock, of shape [S, A].")
+        found = np.asarray(values)
+        if found.shape != self._shape[:1] or found.dtype.kind not in "fiu":
+            raise OracleError(
+                f"values must be {self._shape[0]} numbers, one for each state; got {found.dtype} "
+                f"of shape {found.shape}."
+            )
+        acts = reachable_states(chain_of_policy(self._dynamics, table), self.model.start)
+        apart = found[acts] - self._evaluate(table)[acts]
+        if not np.isfinite(apart).all():
+            raise OracleError("the values predicted and the true ones must be finite where π acts.")
+        return float(np.sqrt(np.mean(apart**2)))
 
     def optimal_values(self) -> Floats:
         """v*: shape [H + 1, S], row t with t steps gone and the last one 0; [S] without a limit.

@@ -107,8 +107,8 @@ def solve_unlimited(dynamics: Dynamics, start: Floats, gamma: float) -> tuple[Fl
     return values, policy
 
 
-def reachable_states(dynamics: Dynamics, start: Floats) -> Bools:
-    """States that some policy can be in after some number of steps, shape [S]."""
+def reachable_states(dynamics: Dynamics | Chain, start: Floats) -> Bools:
+    """States that some policy can be in after some number of steps, or that of the chain: [S]."""
     reached = start > 0
     while True:
         ways = dynamics.next_state[reached][dynamics.weight[reached] > 0]

@@ -220,11 +220,6 @@ def test_a_file_that_is_no_text(tmp_path):
             "step_size",
         ),
         (
-            grid(tasks=(TaskSpec(id="v", env_id="CartPole-v1", metric="value_error"),)),
-            SuiteError,
-            "error of predicted values",
-        ),
-        (
             grid(tasks=("rlsuite/GridWorld-v0", "CartPole-v1"), agents=choices(["sb3/PPO-v0", Q])),
             UnsupportedSpaceError,
             "'rlsuite/QLearning-v0' handles Discrete observations, but CartPole-v1 has Box",

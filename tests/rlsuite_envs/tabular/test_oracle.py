@@ -244,3 +244,27 @@ def test_memory_grows_with_the_states_not_with_their_square(random_mdp):
     )
     assert mdp.oracle(10).optimal_return == -10.0
     assert mdp.oracle(gamma=0.5).policy_return(np.ones((states, 1))) == pytest.approx(-2.0)
+
+
+def test_the_error_of_predicted_values_counts_the_states_that_the_policy_acts_in(deterministic):
+    """0 -> 1 -> end by action 0; action 1 leads to 2, which policy 0 never sees."""
+    mdp = deterministic(
+        {
+            0: {0: (1, 1.0, False), 1: (2, 0.0, False)},
+            1: {0: (3, 2.0, True), 1: (3, 0.0, True)},
+            2: {0: (3, 9.0, True), 1: (3, 9.0, True)},
+            3: {0: (3, 0.0, True), 1: (3, 0.0, True)},
+        }
+    )
+    pi = np.eye(2)[[0, 0, 0, 0]]
+    for gamma, first in ((1.0, 3.0), (0.5, 2.0)):
+        oracle = mdp.oracle(gamma=gamma)
+        assert oracle.value_error(np.array([first, 2.0, np.nan, 50.0]), pi) == 0.0
+        found = oracle.value_error(np.array([first + 3.0, 2.0 - 4.0, 0.0, 0.0]), lambda _: pi)
+        assert found == pytest.approx(np.sqrt((9 + 16) / 2))
+    with pytest.raises(OracleError, match="values must be 4 numbers, one for each state"):
+        oracle.value_error(np.zeros(3), pi)
+    with pytest.raises(OracleError, match="must be finite where"):
+        oracle.value_error(np.full(4, np.inf), pi)
+    with pytest.raises(OracleError, match="a policy without a clock"):
+        mdp.oracle(2).value_error(np.zeros(4), np.stack([pi, pi]))

@@ -113,16 +113,14 @@ def explore(x: Practice, q: Any, s: int, mask: Any, rng: Any) -> int:
 
 def policy(x: Practice, q: Any, s: int, mask: Any, out: Any) -> None:
     """Writes π(·|s), the probabilities of what `explore` would choose now, into `out` [A]."""
-    t = x.clock[0]
+    t, values = x.clock[0], q
     if x.rule == BOLTZMANN:
         _softmax(q, scheduled(x.scale, t), mask, out)
     else:
         if x.rule == UCB:
             _upper_bounds(q, x.counts[s], scheduled(x.scale, t), out)
-        else:
-            for a in range(len(q)):
-                out[a] = q[a]
-        _share_among_best(out, mask)
+            values = out
+        _share_among_best(values, mask, out)
     epsilon = scheduled(x.epsilon, t)
     share = epsilon / n_allowed(len(q), mask)
     for a in range(len(q)):
@@ -138,14 +136,14 @@ def _largest(q: Any, mask: Any) -> float:
     return top
 
 
-def _share_among_best(out: Any, mask: Any) -> None:
-    """Turns values into the probabilities of `random_argmax`, in place."""
-    top, ties = _largest(out, mask), 0
-    for a in range(len(out)):
-        ties += 1 if (mask is None or mask[a]) and out[a] == top else 0
+def _share_among_best(q: Any, mask: Any, out: Any) -> None:
+    """The probabilities of `random_argmax`; `out` may be `q`."""
+    top, ties = _largest(q, mask), 0
+    for a in range(len(q)):
+        ties += 1 if (mask is None or mask[a]) and q[a] == top else 0
     share = 1.0 / ties
-    for a in range(len(out)):
-        out[a] = share if (mask is None or mask[a]) and out[a] == top else 0.0
+    for a in range(len(q)):
+        out[a] = share if (mask is None or mask[a]) and q[a] == top else 0.0
 
 
 def _softmax(q: Any, temperature: float, mask: Any, out: Any) -> None:

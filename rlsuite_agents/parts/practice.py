@@ -126,12 +126,13 @@ OR_A_SCHEDULE = "Or a schedule: 'linear(first, last, steps)', 'exponential(...)'
 def check_practice(config: Any) -> None:
     """Checks the settings that table agents share; a dataclass is replaced by its text.
 
-    They are `step_size`, `epsilon`, `exploration`, `gamma` and `initial_value`.
+    They are `step_size` (if there is one), `epsilon`, `exploration`, `gamma` and `initial_value`.
 
     Raises:
         SettingError: one is not what it may be.
     """
-    check_step_size(config)
+    if hasattr(config, "step_size"):
+        check_step_size(config)
     _check_epsilon(config)
     _check_exploration(config)
     check_range(config, "gamma", "[0, 1]")
@@ -184,7 +185,7 @@ def _check_exploration(config: Any) -> None:
 
 def practice_of(config: Any, n_states: int, n_actions: int) -> Practice:
     """The rules' data for the settings `epsilon`, `exploration` and `step_size` of an agent."""
-    alpha, chosen = _read(config.step_size), _read(config.exploration)
+    alpha, chosen = _read(getattr(config, "step_size", 1.0)), _read(config.exploration)
     falls = isinstance(alpha, Power)
     counted = falls or isinstance(chosen, UCB | CountBonus)
     return Practice(

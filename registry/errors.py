@@ -10,6 +10,7 @@
     ├── InvalidObservationError   (ValueError)    NaN, infinity or a wrong shape
     ├── OracleError               (ValueError)    the answer key cannot answer this question
     ├── CheckpointError           (OSError)       a checkpoint cannot be read, or is not its agent's
+    ├── DataError                 (ValueError)    logged data that cannot be used
     ├── StoreError                (OSError)       the result store cannot be opened, read, written
     └── SuiteError                (ValueError)    a suite file that cannot be used
 
@@ -23,6 +24,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "DataError",
     "InvalidActionError",
     "InvalidObservationError",
     "OracleError",
@@ -76,6 +78,10 @@ class OracleError(RlsuiteError, ValueError):
 
 class CheckpointError(RlsuiteError, OSError):
     """A checkpoint is missing, damaged or belongs to something else."""
+
+
+class DataError(RlsuiteError, ValueError):
+    """Logged data are missing, malformed, or of other spaces than the environment's."""
 
 
 class StoreError(RlsuiteError, OSError):

@@ -14,6 +14,7 @@ refused, because write-ahead logging does not work there.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import zlib
@@ -38,6 +39,9 @@ __all__ = ["DEFAULT_PATH", "Attempt", "Lease", "Store"]
 
 DEFAULT_PATH = Path("results") / "rlsuite.sqlite"
 """Where results go unless another place is named: under the current folder."""
+
+BLOCK = 500
+"""Records that are fetched at once."""
 
 APPLICATION_ID = 0x524C5355  # "RLSU", in the header of the file
 BUSY_SECONDS = 30.0
@@ -143,7 +147,7 @@ class Store:
             self._insert(record, digest, attempt, text, blobs)
 
     def records(self, lean: bool = False) -> Iterator[RunRecord]:
-        """All records, by task, agent, budget and seed; one at a time is held.
+        """All records, by task, agent, budget and seed; a few at a time are held.
 
         Args:
             lean: Leave out what a store mostly consists of, the episodes and the training curves,
@@ -158,13 +162,19 @@ class Store:
                 "ORDER BY task, agent, agent_id, total_timesteps, seed, digest"
             ).fetchall()
         shared: dict[str, Any] = {}
-        for (digest,) in rows:
+        for start in range(0, len(rows), BLOCK):
+            block = [digest for (digest,) in rows[start : start + BLOCK]]
             with self._sentences("read"):
-                row = self._connection.execute(
-                    "SELECT record FROM run WHERE digest = ?", (digest,)
-                ).fetchone()
-            if row is not None:  # a failed one may be giving way just now
-                yield self._lean(digest, row[0], shared) if lean else self._record(digest, row[0])
+                texts = dict(
+                    self._connection.execute(
+                        "SELECT digest, record FROM run WHERE digest IN (SELECT value "
+                        "FROM json_each(?))",
+                        (json.dumps(block),),
+                    ).fetchall()
+                )
+            for digest in block:
+                if (text := texts.get(digest)) is not None:  # a failed one may be giving way
+                    yield self._lean(digest, text, shared) if lean else self._record(digest, text)
 
     def digests(self, state: str | None = None) -> frozenset[str]:
         """Digests of all cells, or of those in one state, such as `"ok"`."""

@@ -111,7 +111,8 @@ def unpack_lean(text: str, shared: dict[str, Any]) -> RunRecord:
 
 def _plain(text: str) -> dict[str, Any]:
     """The fields of a record but for its arrays."""
-    plain: dict[str, Any] = json.loads(text, object_hook=_decoded_object)
+    hook = _decoded_object if '"float"' in text else None  # a call for each object is slow
+    plain: dict[str, Any] = json.loads(text, object_hook=hook)
     plain["key"] = RunKey(identity=plain["key"])
     plain["curve"] = tuple([CurvePoint(**point) for point in plain["curve"]])
     plain["notes"] = tuple(plain["notes"])

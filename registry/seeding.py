@@ -23,6 +23,7 @@ class Stream(enum.IntEnum):
     EVALUATION = 2  # episode k of an evaluation
     POLICY = 3  # a sampled policy's own draws in episode k of an evaluation
     BOOTSTRAP = 4  # intervals
+    DATA = 5  # the episodes of logged data
 
 
 def check_seed(seed: object) -> int:

@@ -2,6 +2,7 @@
 
 from registry.errors import (
     CheckpointError,
+    DataError,
     InvalidActionError,
     InvalidObservationError,
     OracleError,
@@ -14,6 +15,7 @@ from registry.errors import (
     UnknownIdError,
     UnsupportedSpaceError,
 )
+from registry.logged_data import LoggedData
 from registry.plugins import load_plugins as _load_plugins
 from registry.specs import TaskSpec
 from rlsuite.benchmarking import (
@@ -23,6 +25,7 @@ from rlsuite.benchmarking import (
     CellStarted,
     benchmark,
 )
+from rlsuite.collecting import collect
 from rlsuite.evaluation import Evaluation, evaluate
 from rlsuite.making import make_agent
 from rlsuite.records import (
@@ -46,11 +49,13 @@ __all__ = [
     "CellStarted",
     "CheckpointError",
     "CurvePoint",
+    "DataError",
     "EpisodeRecord",
     "Evaluation",
     "Grid",
     "InvalidActionError",
     "InvalidObservationError",
+    "LoggedData",
     "OracleError",
     "PluginError",
     "RlsuiteError",
@@ -68,6 +73,7 @@ __all__ = [
     "UnsupportedSpaceError",
     "benchmark",
     "benchmark_until_clear",
+    "collect",
     "evaluate",
     "load_suite",
     "make_agent",

@@ -39,7 +39,16 @@ __all__ = ["fingerprint", "has_source", "key_of", "origin_of", "resolved_setting
 
 SHOWN_ONLY = frozenset(
     {
-        *("cli", "diagnosis", "reporting", "results", "sessions", "showing", "testing"),
+        *(
+            "cli",
+            "collecting",
+            "diagnosis",
+            "reporting",
+            "results",
+            "sessions",
+            "showing",
+            "testing",
+        ),
         *("backends", "benchmarking", "data", "database", "schema", "store", "stored"),
         *("running/events", "running/leases", "running/packing", "running/payloads"),
         *("running/planning", "running/policies", "running/reusing", "running/run_loop"),

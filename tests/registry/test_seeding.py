@@ -16,6 +16,7 @@ def test_the_numbers_of_the_streams_are_part_of_every_stored_result():
         "EVALUATION": 2,
         "POLICY": 3,
         "BOOTSTRAP": 4,
+        "DATA": 5,
     }
 
 

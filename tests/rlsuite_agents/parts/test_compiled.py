@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from rlsuite_agents.functional import bandits, exploration, returns, td
-from rlsuite_agents.parts.compiled import compiled
+from rlsuite_agents.parts import pcg64
+from rlsuite_agents.parts.compiled import bound, compiled, digest
 
 A = 4
 RULES = [
@@ -147,6 +151,61 @@ def test_rules_use_only_what_compiles_to_the_same_bits(rule):
             assert node.value.id == "math", ast.unparse(node)
         assert not isinstance(node, ast.Pow | ast.MatMult)
         assert not (isinstance(node, ast.Name) and node.id == "np")
+
+
+TWICE = """
+import sys, numba, gymnasium as gym, rlsuite
+if "nowhere" in sys.argv:  # as where no folder for a cache can be written
+    numba.core.caching.CacheImpl._locator_classes = []
+from rlsuite_agents.parts import table_loop
+from rlsuite_agents.tabular.q_learning import QLearning
+agent = QLearning(gym.make("rlsuite/CliffWalk-v0"), seed=0)
+table_loop.learn_in_tables([agent], 1_000)
+(loop,) = table_loop._loops.values()
+hits = sum(getattr(loop.stats, "cache_hits", {}).values())
+print(hits, agent.q.sum().hex())
+"""
+
+
+def test_machine_code_is_found_by_the_next_process_and_needs_no_folder(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    seen = []
+    for how in ("first", "second", "nowhere"):
+        command = [sys.executable, "-c", TWICE, how]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout.split())
+    assert [hits for hits, _ in seen] == ["0", "1", "0"]
+    assert len({total for _, total in seen}) == 1
+
+
+def test_names_are_bound_in_what_is_called_too():
+    fast = bound(exploration.epsilon_greedy, random=lambda rng: rng[0])
+    assert fast(np.array([1.0, 3.0, 2.0]), 0.5, None, np.array([0.4])) == 1  # int(0.4 * 3)
+    assert fast(np.array([1.0, 3.0, 2.0]), 0.5, None, np.array([0.6])) == 1  # the greedy one
+    assert fast(np.array([1.0, 3.0, 2.0]), 0.5, None, np.array([0.0])) == 0
+
+
+def test_the_name_of_the_machine_code_tells_what_is_bound():
+    one, other = digest(td.discount_of, {}), digest(exploration.greedy, {})
+    assert one != other
+    swapped = digest(exploration.epsilon_greedy, {"random": td.discount_of})
+    assert swapped != digest(exploration.epsilon_greedy, {})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_uniforms_in_compiled_code_are_those_of_the_generator(seed):
+    generator = np.random.default_rng(seed)
+    row, fast = pcg64.words(generator), bound(pcg64.random)
+    assert [fast(row) for _ in range(2_000)] == generator.random(2_000).tolist()
+    other = np.random.default_rng(99)
+    pcg64.put_back(other, row)
+    assert other.bit_generator.state == generator.bit_generator.state
+    assert pcg64.can_step(other)
+    other.integers(9, dtype=np.uint32)  # holds back half of a draw
+    assert not pcg64.can_step(other)
+    assert not pcg64.can_step(np.random.Generator(np.random.Philox(0)))
+    assert not pcg64.can_step(None)
 
 
 def test_compiling_twice_is_compiling_once():

@@ -19,6 +19,7 @@ def register(registry: Transaction) -> None:
         promises=OURS,
     )
     _planning(registry)
+    _prediction(registry)
     _tabular(registry)
     _bandits(registry)
     _deep(registry)
@@ -39,6 +40,27 @@ def _planning(registry: Transaction) -> None:
             budget_unit="sweeps",
             requires={"model"},
             learns="nothing" if name == "PolicyEvaluation" else "values",
+            spaces=TABLES,
+            promises=OURS,
+        )
+
+
+def _prediction(registry: Transaction) -> None:
+    for name, module, summary in (
+        (
+            "MonteCarloPrediction",
+            "monte_carlo_prediction",
+            "Values as means of returns, first-visit or every-visit (Sutton & Barto 5.1).",
+        ),
+        ("TD0", "td_zero", "Values from one step to the next (Sutton & Barto 6.1)."),
+        ("NStepTD", "n_step_td", "Values from n steps at a time (Sutton & Barto 7.1)."),
+        ("TDLambda", "td_lambda", "Values with eligibility traces (Sutton & Barto 12.2, 12.5)."),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.tabular.{module}:{name}",
+            summary=summary,
+            learns="prediction",
             spaces=TABLES,
             promises=OURS,
         )

@@ -31,6 +31,7 @@ __all__ = ["CHECKS"]
 LOOKS = 100  # at most, over the budget
 IN_A_ROW = 3
 LEARNERS = ("values", "policy")
+PREDICTORS = ("prediction", *LEARNERS)
 
 
 def _climb(
@@ -78,7 +79,7 @@ def _value(agent: Any, batch: Any) -> float:
 @check
 def one_transition_overfitted(subject: AgentSubject) -> None:
     """Rung 1: one transition with reward 0.7, met again and again, is worth 0.7."""
-    _require_learns(subject, LEARNERS, "values")
+    _require_learns(subject, PREDICTORS, "values")
     batch, target = OneTransition(subject.form).every(), OneTransition.REWARD
     agent = _climb(subject, OneTransition, lambda a: abs(_value(a, batch) - target) < 0.02)
     value = _value(agent, batch)
@@ -176,7 +177,7 @@ def truncation_bootstrapped(subject: AgentSubject) -> None:
     V = 1 / (1 - γ) where the target goes on beyond the limit; a limit taken for a terminal state
     gives 1.5 and 1, on average 1.33 for states that look alike.
     """
-    _require_learns(subject, LEARNERS, "values")
+    _require_learns(subject, PREDICTORS, "values")
     gamma, target = 0.5, 2.0
     config = subject.configure(gamma=gamma, target_update_interval=100)
     if subject.spec.budget_unit == "sweeps":  # a plan ends at the limit, unless told otherwise

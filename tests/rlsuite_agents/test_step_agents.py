@@ -27,10 +27,15 @@ from rlsuite_agents.parts.tables import arrays_of
 from rlsuite_agents.random import Random
 from rlsuite_agents.tabular.double_q_learning import DoubleQLearning
 from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
+from rlsuite_agents.tabular.monte_carlo_prediction import MonteCarloPrediction
+from rlsuite_agents.tabular.n_step_td import NStepTD
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
+from rlsuite_agents.tabular.td_lambda import TDLambda
+from rlsuite_agents.tabular.td_zero import TD0
 
-TABULAR = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning]
+PREDICTORS = [MonteCarloPrediction, TD0, NStepTD, TDLambda]
+TABULAR = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning, *PREDICTORS]
 BANDITS = [EpsilonGreedy, UCB1, ThompsonSampling, LinUCB]
 ALL = [Random, *TABULAR, *BANDITS]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from dataclasses import fields
 from typing import Any
 
 import gymnasium as gym
@@ -22,12 +23,17 @@ from rlsuite_agents.parts.table_loop import can_learn_in_table, learn_in_tables
 from rlsuite_agents.parts.tables import arrays_of
 from rlsuite_agents.tabular.double_q_learning import DoubleQLearning
 from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
+from rlsuite_agents.tabular.monte_carlo_prediction import MonteCarloPrediction
+from rlsuite_agents.tabular.n_step_td import NStepTD
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
+from rlsuite_agents.tabular.td_lambda import TDLambda
+from rlsuite_agents.tabular.td_zero import TD0
 from rlsuite_envs.tabular.env import TabularEnv
 from rlsuite_envs.tabular.mdp import TabularMDP
 
-AGENTS: list[Any] = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning]
+PREDICTORS = [MonteCarloPrediction, TD0, NStepTD, TDLambda]
+AGENTS: list[Any] = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning, *PREDICTORS]
 
 every_agent = pytest.mark.parametrize("cls", AGENTS, ids=lambda cls: cls.__name__)
 
@@ -85,7 +91,13 @@ def snapshot(agent):
 
 
 def agent_of(cls, env, seed=0, **settings):
-    return cls(env, cls.config_type(**settings), seed=seed)
+    return cls(env, config_of(cls, **settings), seed=seed)
+
+
+def config_of(cls, **settings):
+    """Those of the settings that it has: agents that predict do not explore."""
+    known = {field.name for field in fields(cls.config_type)}
+    return cls.config_type(**{name: settings[name] for name in known & set(settings)})
 
 
 @every_agent
@@ -122,7 +134,7 @@ def test_the_curve_of_a_longer_run(cls):
 @every_agent
 def test_many_seeds_in_one_call_are_as_many_runs(cls):
     """Each row equals its own run, also where a chunk ends before the run does."""
-    config = cls.config_type(exploration="count_bonus(0.5)", step_size="power(0.8)")
+    config = config_of(cls, exploration="count_bonus(0.5)", step_size="power(0.8)")
     seeds = [3, 1, 4, 1, 59]
     many = cls.learn_many(TABLES["slippery cliff"], seeds, 3_000, config)
     for seed, agent in zip(seeds, many, strict=True):
@@ -272,7 +284,7 @@ def breaches(rule):
 @every_agent
 def test_rules_use_only_what_compiles_to_the_same_bits(cls):
     names = {rule.__name__ for rule in rules_of(cls)}
-    assert names >= {"act", "observe", "explore", "visit"}
+    assert names >= {"act", "observe", "visit", "follow" if cls in PREDICTORS else "explore"}
     for rule in rules_of(cls):
         if rule.__name__ != "random":  # the one draw, which the loop replaces
             assert list(breaches(rule)) == [], rule

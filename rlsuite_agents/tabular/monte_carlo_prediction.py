@@ -1,0 +1,164 @@
+"""Monte-Carlo prediction, first-visit and every-visit (Sutton & Barto, 2nd ed., section 5.1).
+
+    V(S_t) ← V(S_t) + α [ G_t - V(S_t) ],   t = 0, ..., T - 1                       (eq. 6.1)
+
+α = 1 / n, n counting the returns of the state, is the mean of them all, as in the box. Differs from
+the box: states are updated in the order in which they came, which a constant α tells apart; at a
+time limit what follows is estimated by V, because the task goes on there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.contracts import Transition
+from registry.errors import SettingError
+from registry.seeding import Stream, generator
+from rlsuite_agents.functional.practice import Practice
+from rlsuite_agents.functional.prediction import follow, move_towards
+from rlsuite_agents.loops import Session, learn, learn_many
+from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.planner import read_policy
+from rlsuite_agents.parts.predict import predict
+from rlsuite_agents.parts.prediction import (
+    action_probabilities,
+    check_prediction,
+    state_practice,
+    state_values,
+)
+from rlsuite_agents.parts.settings import check_count
+from rlsuite_agents.parts.spaces import table_sizes
+from rlsuite_agents.parts.table_loop import Rules
+from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+
+__all__ = ["MonteCarloPrediction", "MonteCarloPredictionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MonteCarloPredictionConfig:
+    """Settings of `MonteCarloPrediction`."""
+
+    policy: str = "uniform"  # π: "uniform", or a NumPy file with an array `pi` [S, A]
+    visits: Literal["first", "every"] = "first"  # of a state in an episode: which are learned from
+    step_size: float | str = "power(1)"  # α, in (0, 1], or "power(p)": n(s)^-p
+    gamma: float = 1.0  # γ, in [0, 1]
+    initial_value: float = 0.0  # V before the first update
+    longest_episode: int = 10_000  # a longer one is learned from in parts of so many steps
+
+    def __post_init__(self) -> None:
+        check_prediction(self)
+        check_count(self, "longest_episode", 1)
+        if self.visits not in ("first", "every"):
+            raise SettingError(
+                "MonteCarloPredictionConfig.visits must be 'first' or 'every', got "
+                f"{self.visits!r}."
+            )
+
+
+DEFAULT = MonteCarloPredictionConfig()
+
+
+class Tables(NamedTuple):
+    """What the rules read and write; L is the length of the longest episode."""
+
+    v: NDArray[np.float64]  # [S]
+    pi: NDArray[np.float64]  # π(a|s), [S, A]
+    practice: Practice
+    states: NDArray[np.int64]  # S_0, S_1, ... of the running episode, [L]
+    rewards: NDArray[np.float64]  # R_1, R_2, ..., [L]
+    length: NDArray[np.int64]  # [1]: its steps so far
+    scratch_returns: NDArray[np.float64]  # G_0, G_1, ..., [L]
+    scratch_seen: NDArray[np.bool_]  # states that an update has been made of, [S]
+    first_visits: bool
+    gamma: float
+
+
+def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
+    """An action of the policy."""
+    return follow(x.pi[s], mask, rng)
+
+
+def observe(x: Tables, t: Transition, rng: Any) -> None:
+    """Keeps the step, and learns at the end of the episode."""
+    length = x.length[0]
+    x.states[length], x.rewards[length] = t.observation, t.reward
+    x.length[0] = length + 1
+    if t.terminated or t.truncated or length + 1 == len(x.states):
+        learn_episode(x, 0.0 if t.terminated else x.v[t.next_observation])
+        x.length[0] = 0
+
+
+def learn_episode(x: Tables, g: float) -> None:
+    """An update for each visit, or for each first one; `g` is what follows the last step."""
+    length = x.length[0]
+    for t in range(length - 1, -1, -1):
+        g = x.rewards[t] + x.gamma * g
+        x.scratch_returns[t] = g
+    for t in range(length):
+        s = x.states[t]
+        if not (x.first_visits and x.scratch_seen[s]):
+            move_towards(x, s, x.scratch_returns[t])
+        x.scratch_seen[s] = True
+    for t in range(length):
+        x.scratch_seen[x.states[t]] = False
+
+
+class MonteCarloPrediction:
+    """Monte-Carlo prediction on a table: observations and actions are `Discrete`."""
+
+    id = "rlsuite/MonteCarloPrediction-v0"
+    config_type = MonteCarloPredictionConfig
+    rules = Rules(act, observe)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    state_values = state_values
+
+    def __init__(
+        self,
+        env: Any,
+        config: MonteCarloPredictionConfig = DEFAULT,
+        *,
+        seed: int,
+        device: str = "cpu",
+    ) -> None:
+        shape = table_sizes(env, device, "MonteCarloPrediction")
+        self.env, self.config, self.num_timesteps = env, config, 0
+        self.rng, self.prediction_rng = (generator(seed, Stream.AGENT, k) for k in (0, 1))
+        self.session = Session(env, seed)
+        self.tables = Tables(
+            v=np.full(shape[0], float(config.initial_value)),
+            pi=read_policy(env, config, "policy", shape),
+            practice=state_practice(config, shape[0]),
+            states=np.zeros(config.longest_episode, np.int64),
+            rewards=np.zeros(config.longest_episode),
+            length=np.zeros(1, np.int64),
+            scratch_returns=np.zeros(config.longest_episode),
+            scratch_seen=np.zeros(shape[0], bool),
+            first_visits=config.visits == "first",
+            gamma=float(config.gamma),
+        )
+
+    def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
+        """An action of the policy."""
+        return int(act(self.tables, observation, mask, rng)), {}
+
+    def observe(self, transition: Transition) -> None:
+        """Keeps one transition; learns from the episode where it is over."""
+        observe(self.tables, transition, self.rng)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
+        save_agent_checkpoint(self, path, arrays_of(self.tables))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
+        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
+        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
+        sizes = {"states": len(agent.tables.v), "length": agent.config.longest_episode}
+        restore_arrays(agent.tables, checkpoint, index_below=sizes)
+        return agent

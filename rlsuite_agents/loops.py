@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 from registry.contracts import Callback, Transition
 from registry.errors import InvalidObservationError, SettingError
 from registry.seeding import Stream, integer_seed
-from rlsuite_agents.parts.env_state import Tape
+from rlsuite_agents.parts.env_state import Tape, layers
 from rlsuite_agents.parts.spaces import observation_check
 from rlsuite_agents.parts.table_loop import (
     can_learn_in_table,
@@ -109,10 +109,18 @@ def learn_many(
 
     Returns:
         The agents, in the order of the seeds.
+
+    Raises:
+        SettingError: `make_env` gives the same environment twice, or `total_timesteps` is no whole
+            number of at least 0.
     """
     steps = check_steps(total_timesteps)
     settings = () if config is None else (config,)
     agents = [agent_type(make_env(), *settings, seed=seed) for seed in seeds]
+    if len({id(layers(agent.env)[-1]) for agent in agents}) < len(agents):
+        raise SettingError(
+            "learn_many: make_env gave the same environment twice; each agent learns in its own."
+        )
     if steps and agents and all(can_learn_in_table(agent) for agent in agents):
         if same_worlds([stand_for(agent) for agent in agents]):
             learn_in_tables(agents, steps)

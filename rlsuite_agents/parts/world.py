@@ -47,22 +47,24 @@ class Stand:
 
     def __init__(self, base: Any, limit: Any, recorder: Any) -> None:
         self.base, self.limit, self.recorder = base, limit, recorder
+        self.model = base.model
         steps = -1 if limit is None else int(limit._max_episode_steps)
-        self.world = _world(base.model, steps)
+        self.world = _world(self.model, steps)
 
     @property
     def ready(self) -> bool:
         """Whether it still is what it was, and its recorder takes blocks."""
         listens = self.recorder is None or self.recorder.takes_blocks
-        return listens and bool(self.base.follows_model) and pcg64.can_step(self.base.np_random)
+        same = self.base.follows_model and self.base.model is self.model
+        return listens and same and pcg64.can_step(self.base.np_random)
 
 
 def stand_of(env: gym.Env[Any, Any]) -> Stand | None:
     """The environment for a compiled loop, or None where it has to be stepped.
 
-    It follows its model, and around it are at most one `TimeLimit`, at most one recorder of blocks,
-    and wrappers that leave every step as it is: those of `gym.make`, and classes that say
-    `changes_nothing = True` themselves.
+    It follows its model and masks no actions, and around it are at most one `TimeLimit`, at most
+    one recorder of blocks, and wrappers that leave every step as it is: those of `gym.make`, and
+    classes that say `changes_nothing = True` themselves.
     """
     *wrappers, base = layers(env)
     limits = [layer for layer in wrappers if type(layer) is TimeLimit]
@@ -71,7 +73,7 @@ def stand_of(env: gym.Env[Any, Any]) -> Stand | None:
     known = all(_changes_nothing(type(layer)) for layer in others)
     if not known or len(limits) > 1 or len(recorders) > 1:
         return None
-    if not getattr(base, "follows_model", False):
+    if not getattr(base, "follows_model", False) or hasattr(base, "action_masks"):
         return None
     return Stand(base, *[next(iter(found), None) for found in (limits, recorders)])
 

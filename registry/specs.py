@@ -167,7 +167,8 @@ class AgentSpec:
     this id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium
     `VectorEnv` of
     `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is
-    handed environments that reveal their `model`. `learns` says what kind of task is within its
+    handed environments that reveal their `model`; or `"data"`: its setting `data` names a file of
+    `registry.logged_data`, and it takes no step. `learns` says what kind of task is within its
     reach.
     """
 
@@ -203,6 +204,11 @@ class AgentSpec:
                 f"agent {self.id!r}: promises must be among {get_args(Promise)}, "
                 f"got {sorted(unknown)}."
             )
+
+    @property
+    def counts_itself(self) -> bool:
+        """Whether its budget is no environment steps, and `num_timesteps` says what is used."""
+        return self.budget_unit in ("sweeps", "examples")
 
     def load(self) -> Any:
         """Imports and returns the agent class."""

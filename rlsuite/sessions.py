@@ -45,6 +45,14 @@ __all__ = [
     "train_agent",
 ]
 
+UNITS: Mapping[str, Literal["step", "sweep", "example"]] = {
+    "steps": "step",
+    "sweeps": "sweep",
+    "examples": "example",
+    "none": "step",
+}
+"""What one unit of a budget is called."""
+
 
 def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
     """The task of an id, with further keywords for its environment.
@@ -89,7 +97,7 @@ class TrainingResult:
     total: int
     regret: float | None
     evaluation: Evaluation | None
-    unit: Literal["step", "sweep"] = "step"
+    unit: Literal["step", "sweep", "example"] = "step"
 
 
 def train_agent(
@@ -132,7 +140,7 @@ def train_agent(
         refuse_unwritable(save)
     total = task.total_timesteps if steps is None else steps
     log = TrainingLog()
-    sweeps = registry.agent_spec(agent).budget_unit == "sweeps"
+    spec = registry.agent_spec(agent)
     stopped = False
     follow = None
     if tensorboard is not None:
@@ -145,7 +153,7 @@ def train_agent(
 
     def callback(learner: Any) -> bool:
         nonlocal stopped
-        if sweeps:
+        if spec.counts_itself:
             log.steps = learner.num_timesteps
         if follow is not None:
             follow(log)
@@ -170,7 +178,7 @@ def train_agent(
         total=total,
         regret=log.regret,
         evaluation=found,
-        unit="sweep" if sweeps else "step",
+        unit=UNITS[spec.budget_unit],
     )
 
 

@@ -62,7 +62,7 @@ def train(
         )
     regret = "" if result.regret is None else f"; regret while learning {number(result.regret)}"
     trained = counted(result.steps, result.unit)
-    if result.unit == "step":  # sweeps play no episodes
+    if result.unit == "step":  # sweeps and examples play no episodes
         trained += f", {counted(result.episodes, 'episode')}"
     typer.echo(f"Trained {trained}{regret}.")
     if save is not None:

@@ -246,9 +246,9 @@ class _Run:
         return agent
 
     def _learn(self, agent: Any, budget: int) -> None:
-        """A stretch of training, on the clock; sweeps are counted by the agent that makes them."""
+        """A stretch of training, on the clock; sweeps and examples are counted by the agent."""
         self._timed(partial(agent.learn, budget))
-        if self.spec is not None and self.spec.budget_unit == "sweeps":
+        if self.spec is not None and self.spec.counts_itself:
             self.log.steps = agent.num_timesteps
 
     def _saver(self) -> Saver | None:

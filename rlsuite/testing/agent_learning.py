@@ -44,7 +44,7 @@ def _require_equal_agents(subject: AgentSubject, agent: Any, twin: Any, what: st
 
 @check
 def exact_budget(subject: AgentSubject) -> None:
-    """`learn(n)` takes exactly n steps (or sweeps), and `num_timesteps` counts them."""
+    """`learn(n)` takes exactly n steps (sweeps, examples), and `num_timesteps` counts them."""
     subject.require_learning()
     subject.require_promise("exact_budget")
     subject.require_budget()
@@ -318,6 +318,8 @@ def _reads(subject: AgentSubject, config: Any) -> set[str]:
     """The names that are read while an agent is made, learns and predicts."""
     names = {f.name for f in dataclasses.fields(config)}
     read: set[str] = set()
+    env, _ = subject.courses()
+    config = subject.with_data(config, env)  # before anybody watches
     kind = type(config)
 
     def noted(self: Any, name: str) -> Any:
@@ -331,7 +333,6 @@ def _reads(subject: AgentSubject, config: Any) -> set[str]:
     for name in names:
         object.__setattr__(watched, name, getattr(config, name))
     read.clear()
-    env, _ = subject.courses()
     agent = subject.build(env, config=watched)
     agent.learn(subject.whole(subject.steps))
     observation = subject.observations()[0][0]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import hashlib
 import inspect
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ import numpy as np
 from registry.catalogue import registry
 from registry.errors import SettingError, UnknownIdError
 from registry.specs import AgentSpec, TaskSpec
+from rlsuite.collecting import collect
 from rlsuite.episodes import stack
 from rlsuite.making import (
     build_agent,
@@ -36,14 +41,21 @@ __all__ = ["AgentSubject", "Course", "agent_subject"]
 CLASS_ENTRY_POINT = "rlsuite.testing.agent_subject:AgentSubject"
 """Stands in the spec of a class that is handed in, which no entry point leads to."""
 
+LOGGED_STEPS = 500
+"""Transitions that an agent which learns from data is given."""
+
 
 class Course(gym.Wrapper[Any, Any, Any, Any]):
-    """Notes what is done to an environment: the seeds of its resets, its actions and rewards."""
+    """Notes what is done to an environment: the seeds of its resets, its actions and rewards.
+
+    `again` makes another environment like this one.
+    """
 
     stateless = True
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]]) -> None:
+        super().__init__(make())
+        self.again = make
         self.events: list[tuple[str, Any, Any]] = []
 
     @property
@@ -108,13 +120,13 @@ class AgentSubject:
             raise Skip("it has no `learn`, so it learns nothing")
 
     def require_budget(self) -> None:
-        """Raises `Skip` unless its budget is counted in environment steps or in sweeps."""
-        if self.spec.budget_unit not in ("steps", "sweeps"):
-            raise Skip(f"its budget is counted in {self.spec.budget_unit}, not in steps or sweeps")
+        """Raises `Skip` unless it has a budget."""
+        if self.spec.budget_unit == "none":
+            raise Skip("it has no budget")
 
     def taken(self, agent: Any, courses: Sequence[Course]) -> int:
-        """What it has used of its budget: steps are counted here, sweeps are its own to count."""
-        if self.spec.budget_unit == "sweeps":
+        """What it has used of its budget: steps are counted here, all else is its own to count."""
+        if self.spec.counts_itself:
             return int(agent.num_timesteps)
         return sum(course.steps for course in courses)
 
@@ -149,7 +161,7 @@ class AgentSubject:
         found: list[Course] = []
 
         def one(_: int) -> Course:
-            found.append(Course((make or self.task)()))
+            found.append(Course(make or self.task))
             return found[-1]
 
         env = train_env(self.spec, self.config, one) if self.config is not None else one(0)
@@ -159,8 +171,18 @@ class AgentSubject:
         """The agent in this environment."""
         if self.is_class and self.config is None:
             return self.agent_type(env, seed=seed, **self.settings)
-        chosen = self.config if config is None else config
+        chosen = self.with_data(self.config if config is None else config, env)
         return build_agent(self.spec, self.agent_type, chosen, env, seed=seed, device="cpu")
+
+    def with_data(self, config: Any, env: Any) -> Any:
+        """The settings, with data of uniformly random play for an agent that is given none."""
+        if "data" not in self.spec.requires or config.data:
+            return config
+        with closing(env.again()) as played:
+            data = collect(_Uniform(played.action_space.n), played, steps=LOGGED_STEPS)
+        path = _folder() / f"{data.digest()}.npz"  # one name for equal data: settings are compared
+        data.save(path)
+        return dataclasses.replace(config, data=str(path))
 
     def trained(self, steps: int | None = None, seed: int = 0) -> tuple[Any, Any]:
         """An agent that has learned, where it can, and its courses."""
@@ -209,6 +231,28 @@ class AgentSubject:
             return None
         digests = [_saved(agent) for _ in range(2)]
         return digests[0] if digests[0] == digests[1] else None
+
+
+class _Uniform:
+    """Every allowed action with the same probability."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> Any:
+        """1 / n for each of the n that are allowed."""
+        rows = np.ones((len(observations), self.n)) if mask is None else np.asarray(mask, float)
+        return rows / rows.sum(axis=1, keepdims=True)
+
+
+@functools.cache
+def _folder() -> Path:
+    """Where data sets lie until the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="rlsuite-check-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _saved(agent: Any) -> str:

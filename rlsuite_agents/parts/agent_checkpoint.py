@@ -61,7 +61,11 @@ def save_agent_checkpoint(
 
 
 def load_agent_checkpoint(
-    agent_type: Any, path: str | PathLike[str], env: gym.Env[Any, Any] | None, device: str
+    agent_type: Any,
+    path: str | PathLike[str],
+    env: gym.Env[Any, Any] | None,
+    device: str,
+    **more: Any,
 ) -> tuple[Any, Checkpoint]:
     """Builds the agent of a checkpoint; the caller fills in its own arrays.
 
@@ -70,6 +74,7 @@ def load_agent_checkpoint(
         path: the checkpoint.
         env: the environment to learn on in, put back where it was; None to predict only.
         device: handed to the class.
+        **more: handed to the class as well.
 
     Returns:
         The agent and the checkpoint, in whose `state` the agent's own entries stand too.
@@ -80,7 +85,7 @@ def load_agent_checkpoint(
     """
     found = load_checkpoint(path, agent=agent_type.id, config_type=agent_type.config_type)
     attached = _detached(found) if env is None else _same_spaces(found, env)
-    agent = agent_type(attached, found.config, seed=0, device=device)
+    agent = agent_type(attached, found.config, seed=0, device=device, **more)
     agent.num_timesteps = found.value("num_timesteps", int)
     restore_generator(agent.rng, found.value("rng", dict))
     restore_generator(agent.prediction_rng, found.value("prediction_rng", dict))

@@ -36,6 +36,7 @@ __all__ = [
     "learn_by_sweeps",
     "load_planner",
     "make_plan",
+    "make_sweeps",
     "memoryless",
     "predict_planned",
     "read_policy",
@@ -90,8 +91,13 @@ def learn_by_sweeps(agent: Any, total: int, callback: Callback | None) -> Any:
         SettingError: `total` is no whole number of at least 0, or the agent was loaded without an
             environment.
     """
-    total = check_steps(total)
     agent.plan.needed_table()
+    return make_sweeps(agent, total, callback)
+
+
+def make_sweeps(agent: Any, total: int, callback: Callback | None) -> Any:
+    """The sweeps of `learn_by_sweeps`, of any agent with `sweep()` and `converged`."""
+    total = check_steps(total)
     done = agent.converged
     for _ in range(total):
         if not done:

@@ -3,8 +3,9 @@
 The identity holds the task, the environment as Gymnasium registers it, the agent with all of its
 settings, seed, budget and evaluation, and where the code comes from: distribution and version, and
 a hash of the source where the version says too little (editable installs, code outside of any
-distribution, classes that were passed in). Library versions, CPU and device are a *fingerprint*
-beside it: they are stored, compared and reported, and do not make another cell.
+distribution, classes that were passed in). Files that a setting or a keyword names are in it by
+their content, reward and reference models by their code. Library versions, CPU and device are a
+*fingerprint* beside it: they are stored, compared and reported, and do not make another cell.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import inspect
 import json
 import os
 import platform
+import stat
 import types
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,9 @@ SHOWN_ONLY = frozenset(
 That cells give the same bits whatever carries them is tested for every backend.
 """
 
+MODELS = ("reward_model", "reference_model")
+"""Kinds of entries that keywords of environments name by their id."""
+
 LIBRARIES = ("gymnasium", "numpy", "scipy", "torch", "stable-baselines3", "numba")
 
 
@@ -72,6 +78,8 @@ def key_of(cell: Cell, device: str = "cpu") -> RunKey:
         SuiteError: a keyword of the task's environment cannot be written as JSON.
     """
     task = {f.name: getattr(cell.task, f.name) for f in dataclasses.fields(cell.task)}
+    settings = resolved_settings(cell.choice)
+    environment = _environment(cell.task)
     identity = {
         "schema": IDENTITY_VERSION,
         "task": {
@@ -82,9 +90,10 @@ def key_of(cell: Cell, device: str = "cpu") -> RunKey:
                 for entry_point, keywords in cell.task.wrappers
             ],
         },
-        "environment": _environment(cell.task),
+        "environment": environment,
         "agent": _agent(cell.choice),
-        "settings": resolved_settings(cell.choice),
+        "settings": settings,
+        "named": _named(environment["kwargs"], cell.task.env_kwargs, cell.task.wrappers, settings),
         "seed": cell.seed,
         "total_timesteps": cell.total_timesteps,
         "evaluation": {
@@ -202,6 +211,41 @@ def _providers(env_id: str) -> list[Any]:
         return []
     entries = registry.entries("oracle")
     return [[e.id, e.entry_point, origin_of(e.entry_point)] for e in entries]
+
+
+def _named(*parts: Any) -> list[Any]:
+    """What keywords and settings name instead of holding it: registered models, and files."""
+    found = {text: _behind(text) for text in _texts(parts)}
+    return [[text, behind] for text, behind in sorted(found.items()) if behind]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings and paths in a value."""
+    if isinstance(value, str | os.PathLike):
+        yield os.fsdecode(value)
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _behind(text: str) -> list[Any]:
+    """The code of the model of this id, and the hash of the file of this path; none for others."""
+    entries = [entry for kind in MODELS if (entry := registry.find(kind, text)) is not None]
+    behind: list[Any] = [[entry.entry_point, origin_of(entry.entry_point)] for entry in entries]
+    with suppress(OSError, ValueError):  # no file: too long for a name, not to be read
+        status = os.stat(text)
+        if stat.S_ISREG(status.st_mode):
+            behind.append(_content(os.path.abspath(text), status.st_size, status.st_mtime_ns))
+    return behind
+
+
+@functools.cache
+def _content(path: str, size: int, changed: int) -> str:
+    """SHA-256 of a file, read once for all cells as long as its size and date stay."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _agent(choice: AgentChoice) -> Mapping[str, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import sqlite3
-from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -15,9 +12,7 @@ import rlsuite
 from registry.errors import StoreError, SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
-from rlsuite import identity
 from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted, SuiteStarted
-from rlsuite.records import canonical_json
 from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.running import cells
 from rlsuite.running import run_loop as running
@@ -199,97 +194,6 @@ def test_of_played_texts_only_the_reward_is_known(run):
     (board,) = leaderboards(result.records)
     assert [(row.agent, row.rank) for row in board.rows] == [("random", 1), ("rule", None)]
     assert "reward only" in str(result)
-
-
-# Regret while learning --------------------------------------------------------------------------
-
-
-def test_bandits_are_scored_by_the_regret_of_learning(run):
-    (record,) = run(agents=["rlsuite/UCB1-v0"], tasks=[BANDIT], seeds=1).records
-    assert (record.metric, record.steps_used, record.curve) == ("learning_regret", 500, ())
-    assert record.regret == pytest.approx(record.training.regret[-1])
-    assert record.mean_return == pytest.approx(450 - record.regret)
-    assert record.score == pytest.approx(1 - record.regret / 200)  # uniform play loses 0.4 a step
-    assert len(record.training.step) == 500
-
-
-def test_regret_over_several_episodes_is_scored_per_episode(run):
-    result = run(agents=["rlsuite/Random-v0"], tasks=[BANDIT], seeds=1, total_timesteps=1_250)
-    (record,) = result.records
-    assert record.mean_return == pytest.approx(450 - record.regret * 500 / 1_250)
-    assert record.score == pytest.approx(1 - record.regret / 500)
-
-
-def test_a_fixed_policy_plays_the_whole_budget(run):
-    (record,) = run(agents={"p": OnlyPredicts}, tasks=[BANDIT], seeds=1).records
-    assert (record.state, record.steps_used) == ("ok", 500)
-    assert record.regret == pytest.approx(0.8 * 500)  # arm 0 pays 0.1, the best 0.9
-
-
-def test_without_regret_in_info_the_cell_fails_with_a_sentence(run):
-    task = TaskSpec(id="odd", env_id="CartPole-v1", metric="learning_regret", total_timesteps=9)
-    (record,) = run(agents=["rlsuite/Random-v0"], tasks=[task], seeds=1).records
-    assert record.state == "failed"
-    assert "its environment puts no 'regret' into info" in record.error
-
-
-def test_arms_drawn_anew_give_regret_but_no_score(run):
-    task = TaskSpec(
-        id="drawn",
-        env_id=BANDIT,
-        env_kwargs={"n_arms": 3},
-        metric="learning_regret",
-        total_timesteps=500,
-    )
-    (record,) = run(agents=["rlsuite/UCB1-v0"], tasks=[task], seeds=1).records
-    assert record.regret > 0
-    assert record.score is record.mean_return is None
-
-
-class Half:
-    """Takes half of its budget, always the best arm but one."""
-
-    def __init__(self, env, *, seed, factor=0.5):
-        self.env, self.factor = env, factor
-
-    def learn(self, total_timesteps):
-        self.env.reset()
-        for _ in range(int(self.factor * total_timesteps)):
-            *_, terminated, truncated, _ = self.env.step(0)
-            if terminated or truncated:
-                self.env.reset()
-
-    def predict(self, observation):
-        return 0, None
-
-
-def test_regret_of_fewer_steps_than_the_budget_is_not_comparable(run):
-    """Else the laziest would be the first: regret grows with every step."""
-    result = run(agents={"half": Half, "u": "rlsuite/UCB1-v0"}, tasks=[BANDIT], seeds=1)
-    half, ucb = result.records
-    assert (half.state, half.steps_used, half.regret, half.score) == ("failed", 250, None, None)
-    assert half.error == "took 250 steps of a budget of 500: its regret is not comparable"
-    (board,) = leaderboards(result.records)
-    assert [(row.agent, row.rank) for row in board.rows] == [("u", 1), ("half", None)]
-    assert ucb.state == "ok"
-
-
-def test_a_budget_of_no_steps_has_no_regret(run):
-    (record,) = run(agents=["rlsuite/UCB1-v0"], tasks=[BANDIT], seeds=1, total_timesteps=0).records
-    assert record.error == "took 0 steps of a budget of 0: its regret is not comparable"
-
-
-def test_regret_is_counted_up_to_the_budget_and_no_further(run):
-    (exact,) = run(agents={"x": (Half, {"factor": 1})}, tasks=[BANDIT], seeds=1).records
-    (more,) = run(agents={"x": (Half, {"factor": 1.5})}, tasks=[BANDIT], seeds=1).records
-    assert (exact.steps_used, more.steps_used) == (500, 750)
-    assert more.regret == exact.regret == pytest.approx(0.8 * 500)
-    assert more.score == exact.score
-    assert more.training.regret[-1] == more.regret
-    assert more.notes[-2:] == (
-        "took 750 steps of a budget of 500",
-        "its regret is counted over the first 500 steps",
-    )
 
 
 # Same key, same bits ----------------------------------------------------------------------------
@@ -512,133 +416,3 @@ def test_the_default_store_is_under_the_current_folder(tmp_path, monkeypatch):
     result = rlsuite.benchmark(small())
     assert (tmp_path / "results" / "rlsuite.sqlite").is_file()
     assert str(result.store_path) == "results/rlsuite.sqlite"
-
-
-# Identity ---------------------------------------------------------------------------------------
-
-
-def key(**changes):
-    (cell,) = small(**changes).cells()
-    return identity.key_of(cell)
-
-
-def test_equal_cells_have_equal_keys_and_each_difference_makes_another():
-    base = key()
-    assert key().digest == base.digest
-    assert key(agents=choices({"label": Q})).digest == base.digest
-    assert key(agents=choices({"q": (Q, {"step_size": 0.5})})).digest == base.digest
-    others = [
-        key(seeds=(1,)),
-        key(total_timesteps=101),
-        key(eval_points=3),
-        key(eval_episodes=3),
-        key(final_episodes=2),
-        key(deterministic=False),
-        key(agents=choices({"q": (Q, {"step_size": 0.4})})),
-        key(agents=choices({"q": "rlsuite/Sarsa-v0"})),
-        key(tasks=("rlsuite/CliffWalk-v0",)),
-        key(tasks=(TaskSpec(id=GRID, env_id=GRID, env_kwargs={"slip": 0.1}, family="tabular"),)),
-        key(tasks=(TaskSpec(id=GRID, env_id=GRID, wrappers=(
-            ("gymnasium.wrappers:TimeLimit", {"max_episode_steps": 9}),), family="tabular"),)),
-        identity.key_of(next(iter(small().cells())), device="cuda"),
-    ]  # fmt: skip
-    assert len({k.digest for k in [base, *others]}) == 1 + len(others)
-
-
-def test_the_identity_names_every_field_of_a_cell():
-    """Who adds a field to a cell or a task has to say here whether it can change a result."""
-    known = key().identity
-    assert set(known) == {
-        "schema", "task", "environment", "agent", "settings", "seed", "total_timesteps",
-        "evaluation", "device", "rlsuite",
-    }  # fmt: skip
-    assert set(known["task"]) == set(TaskSpec.__dataclass_fields__)
-    in_cell = {"task", "choice", "seed", "total_timesteps", "eval_points", "eval_episodes"}
-    in_cell |= {"final_episodes", "deterministic"}
-    (cell,) = small().cells()
-    assert set(cell.__dataclass_fields__) == in_cell | {"label"}  # a label changes nothing
-    canonical_json(known)
-
-
-def test_code_is_known_by_version_or_by_source():
-    ours = key().identity
-    assert ours["agent"]["origin"]["distribution"] == "rlsuite"
-    theirs = key(tasks=("CartPole-v1",)).identity["environment"]["origin"]
-    assert theirs == {"distribution": "gymnasium", "version": gym.__version__, "source": None}
-    passed_in = key(agents=choices({"m": Mine})).identity["agent"]
-    assert passed_in["entry_point"].endswith(":Mine")
-    assert len(passed_in["origin"]["source"]) == 64
-
-
-def test_a_package_outside_of_any_distribution_is_hashed(tmp_path, monkeypatch):
-    package = tmp_path / "loose_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("x = 1")
-    (tmp_path / "loose_module.py").write_text("y = 1")
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("loose_package", "loose_module"):
-        found = identity.origin_of(f"{name}:x")
-        assert (found["distribution"], found["version"]) == (None, None)
-        assert len(found["source"]) == 64
-    before = identity._package_hash("loose_package")
-    (package / "more.py").write_text("x = 2")
-    assert identity._package_hash("loose_package") != before
-    assert identity._package_hash("loose_package", frozenset({"more"})) == before
-    assert identity._package_hash("no_such_package") == identity._package_hash("neither")
-
-
-def test_what_cannot_change_a_result_is_named_as_it_is_now():
-    """Whatever is not on the list is part of every key, the loop of a cell among it."""
-    folder = Path(rlsuite.__file__).parent
-    for name in identity.SHOWN_ONLY:
-        assert (folder / name).is_dir() or (folder / f"{name}.py").is_file(), name
-    assert not identity.SHOWN_ONLY & {"running", "running/cells", "running/scoring", "evaluation"}
-
-
-def test_a_module_of_a_room_can_be_left_out(tmp_path, monkeypatch):
-    room = tmp_path / "house" / "room"
-    room.mkdir(parents=True)
-    for file in (room.parent / "__init__.py", room / "__init__.py", room / "shown.py"):
-        file.write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    left_out = frozenset({"room/shown"})
-    before = identity._package_hash("house", left_out)
-    (room / "shown.py").write_text("x = 1")
-    assert identity._package_hash("house", left_out) == before
-    (room / "counts.py").write_text("x = 1")
-    assert identity._package_hash("house", left_out) != before
-
-
-def closure(bonus):
-    def make(env, *, seed):
-        return Mine(env, seed=seed, bonus=bonus)
-
-    return make
-
-
-@pytest.mark.parametrize(
-    "factory", [closure(3), functools.partial(Mine, bonus=3), type("Typed", (Mine,), {})]
-)
-def test_without_a_source_nothing_is_reused(run, factory):
-    suite = small(agents=choices({"m": factory}))
-    assert "the source of m cannot be found" in run(suite).notes[0]
-    assert run(suite).reused == 0
-
-
-def test_a_class_is_known_with_its_parents():
-    class Child(Mine):
-        pass
-
-    source = identity._source_of(Child)
-    assert "class Child" in source
-    assert "class Mine" in source
-
-
-def test_an_environment_registered_by_its_class_is_known_by_its_source(run):
-    gym.register("here/Loose-v0", gym.envs.classic_control.CartPoleEnv, max_episode_steps=9)
-    try:
-        environment = key(tasks=("here/Loose-v0",)).identity["environment"]
-        assert len(environment["origin"]["source"]) == 64
-        assert environment["max_episode_steps"] == 9
-    finally:
-        del gym.registry["here/Loose-v0"]

@@ -21,6 +21,7 @@ def register(registry: Transaction) -> None:
     _planning(registry)
     _prediction(registry)
     _tabular(registry)
+    _from_data(registry)
     _bandits(registry)
     _deep(registry)
     _baselines(registry)
@@ -92,6 +93,49 @@ def _tabular(registry: Transaction) -> None:
         "rlsuite/DoubleQLearning-v0",
         "rlsuite_agents.tabular.double_q_learning:DoubleQLearning",
         summary="Off-policy TD control without maximisation bias (Sutton & Barto 6.7).",
+        spaces=TABLES,
+        promises=OURS,
+    )
+    for name, module, summary in (
+        ("DynaQ", "dyna_q", "Q-learning, and more of it on remembered steps (Sutton & Barto 8.2)."),
+        ("DynaQPlus", "dyna_q_plus", "Dyna-Q that suspects change (Sutton & Barto 8.3)."),
+        (
+            "PrioritizedSweeping",
+            "prioritized_sweeping",
+            "Planning by counts, the largest errors first (Sutton & Barto 8.4).",
+        ),
+        (
+            "PosteriorSampling",
+            "posterior_sampling",
+            "Plays what is optimal in a world drawn from its beliefs (Osband et al. 2013).",
+        ),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.tabular.{module}:{name}",
+            summary=summary,
+            spaces=TABLES,
+            promises=OURS,
+        )
+
+
+def _from_data(registry: Transaction) -> None:
+    registry.add_agent(
+        "rlsuite/OfflineQLearning-v0",
+        "rlsuite_agents.tabular.offline_q_learning:OfflineQLearning",
+        summary="Fitted Q iteration on logged data, with care (Ernst et al. 2005).",
+        budget_unit="sweeps",
+        requires={"data"},
+        spaces=TABLES,
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/BehaviourCloning-v0",
+        "rlsuite_agents.tabular.behaviour_cloning:BehaviourCloning",
+        summary="Imitates the policy that made the data (Pomerleau 1989).",
+        budget_unit="examples",
+        requires={"data"},
+        learns="nothing",
         spaces=TABLES,
         promises=OURS,
     )

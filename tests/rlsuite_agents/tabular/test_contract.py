@@ -14,6 +14,7 @@ import pytest
 from gymnasium.wrappers import TimeLimit, TransformReward
 
 import rlsuite  # noqa: F401  (registers the environments)
+from registry.errors import SettingError
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
 from rlsuite_agents import loops
@@ -166,6 +167,15 @@ def test_many_seeds_in_different_tables(cls):
         assert snapshot(agent) == snapshot(learn_online(agent_of(cls, env, seed), 200))
 
 
+def test_each_agent_learns_in_an_environment_of_its_own():
+    env = TABLES["cliff"]()
+    with pytest.raises(SettingError, match="make_env gave the same environment twice"):
+        QLearning.learn_many(lambda: env, [0, 1], 10)
+    with pytest.raises(SettingError, match="total_timesteps must be a whole number"):
+        QLearning.learn_many(TABLES["cliff"], [0, 1], 1.5)
+    assert QLearning.learn_many(TABLES["cliff"], [], 10) == []
+
+
 @every_agent
 @pytest.mark.parametrize("steps", [40, 1_234])
 def test_saved_after_the_compiled_loop_it_goes_on_as_if_never_stopped(cls, tmp_path, steps):
@@ -212,9 +222,17 @@ class OwnStep(TabularEnv):
         return super().step(action)
 
 
+class Masked(TabularEnv):
+    """A table that allows the first action alone."""
+
+    def action_masks(self):
+        return np.array([True, False, False])
+
+
 @pytest.mark.parametrize(
     "env",
     [
+        lambda: Masked(random_table(0)),
         lambda: Louder(TABLES["cliff"]()),
         lambda: Silent(TABLES["cliff"]()),
         lambda: TimeLimit(TABLES["cliff"](), 9),
@@ -227,6 +245,13 @@ class OwnStep(TabularEnv):
 def test_any_other_environment_or_wrapper_means_the_plain_loop(env):
     assert not can_learn_in_table(QLearning(env(), seed=0))
     assert can_learn_in_table(QLearning(TABLES["cliff"](), seed=0))
+
+
+def test_a_model_that_is_replaced_means_the_plain_loop():
+    agent = QLearning(TabularEnv(random_table(0)), seed=0)
+    assert can_learn_in_table(agent)
+    agent.env._use(random_table(1))
+    assert not can_learn_in_table(agent)
 
 
 def test_a_recorder_that_has_to_see_each_step_means_the_plain_loop():

@@ -35,10 +35,12 @@ from rlsuite.store import Store
 from rlsuite.suite import Grid, Suite, choices
 
 run_cell, insert, put = running.run_cell, Store._insert, Store.put
+hold = sys.argv[3]  # the phase that does not end by itself
 
 def told_run_cell(*arguments, **keywords):
     say("train")
     record = run_cell(*arguments, **keywords)
+    time.sleep(600 * (hold == "train"))
     say("idle")
     return record
 
@@ -46,7 +48,7 @@ def slow_insert(self, *arguments):  # half of the transaction before the pause, 
     say("write")
     time.sleep({pause} / 2)
     insert(self, *arguments)
-    time.sleep({pause} / 2)
+    time.sleep(600 if hold == "write" else {pause} / 2)
 
 def told_put(self, record, owner=None):
     put(self, record, owner)
@@ -80,12 +82,12 @@ class Child:
     steps: int
     pause: float = 0.03
 
-    def start(self, store):
+    def start(self, store, hold=""):
         code = CHILD.format(seeds=self.seeds, steps=self.steps, pause=self.pause)
         self.table = self.folder / "table.csv"
         self.table.unlink(missing_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-c", code, str(store), str(self.table)],
+            [sys.executable, "-c", code, str(store), str(self.table), hold],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -99,9 +101,12 @@ class Child:
         assert reports[-1][0] == "done"
         return self.table.read_text(encoding="utf-8"), reports
 
-    def kill(self, store, number, offset):
-        """Starts, and kills `offset` seconds after report `number`; the last phase heard of."""
-        with self.start(store) as child:
+    def kill(self, store, number, offset, hold=""):
+        """Starts, and kills `offset` seconds after report `number`; the last phase heard of.
+
+        The phase `hold` does not end by itself, however late the kill comes.
+        """
+        with self.start(store, hold) as child:
             phase = ""
             for _ in range(number + 1):
                 phase = child.stdout.readline().strip()
@@ -144,9 +149,9 @@ def test_killed_three_times_a_suite_still_ends_the_same(tmp_path):
     phases = [phase for phase, _ in reports]
     assert phases[:4] == ["import", "train", "idle", "write"]
     store = tmp_path / "killed.sqlite"
-    child.kill(store, phases.index("train"), 0.01)
+    child.kill(store, phases.index("train"), 0.01, hold="train")
     assert intact(store) == 0
-    assert child.kill(store, phases.index("write"), 0.02) == "write"
+    assert child.kill(store, phases.index("write"), 0.02, hold="write") == "write"
     assert intact(store) == 0  # half-written is not written
     child.kill(store, phases.index("write") + 2, 0.001)
     done = intact(store, least=1)

@@ -136,7 +136,7 @@ def test_watched_episodes_are_those_of_evaluate(tmp_path):
     )
     env = gym.make(GRID, slip=0.2)
     evaluated = episodes.play(
-        episodes.driver_for(agent, env, False), iter([env]), episodes=4, seed=5, cap=1000
+        episodes.driver_for(agent, env, False), iter([env]), episodes=range(4), seed=5, cap=1000
     )
     assert [e.episode_return for e in watched.episodes] == pytest.approx(
         [e.episode_return for e in evaluated]

@@ -3,10 +3,10 @@
     Q(s, a) ← mean of R + γ max_b Q(S', b) over the data from (s, a)  -  β / √n(s, a)
 
 n(s, a) counts the transitions. Two kinds of caution about what the data do not show: the penalty, a
-lower confidence bound (Rashidinejad et al. 2021, Algorithm 3; Jin, Yang & Wang 2021, Algorithm 1),
-and the restriction to actions that the data hold often enough (Fujimoto, Meger & Precup 2019,
-section 4.1). Differs from the sources: β is a setting, not a function of a confidence level; values
-are not clipped to the range of returns; the tasks are without a time limit, for a limit is no end.
+lower confidence bound (VI-LCB of Rashidinejad et al. 2021; PEVI of Jin, Yang & Wang 2021), and the
+restriction to actions that the data hold often enough (Fujimoto, Meger & Precup 2019, section 4.1).
+Differs from the sources: β is a setting, not a function of a confidence level; values are not
+clipped to the range of returns; a time limit is no end, so the task that is solved has none.
 """
 
 from __future__ import annotations

@@ -94,4 +94,6 @@ def _no_collection() -> Iterator[None]:
         yield
     finally:
         if before:
+            gc.freeze()
+            gc.unfreeze()  # all to the oldest: else every object is looked at again and again
             gc.enable()

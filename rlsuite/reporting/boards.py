@@ -8,6 +8,7 @@ from typing import Literal
 
 from rlsuite.records import REWARD
 from rlsuite.statistics import Interval, Statistic
+from rlsuite.statistics.comparison import Drawn
 
 __all__ = ["Comparison", "Leaderboard", "Quantity", "Row", "TaskCell"]
 
@@ -81,7 +82,8 @@ class Leaderboard:
 
     `aggregate` names the main column, `aggregate_tasks` the tasks it covers, `ascending` whether
     small is good. `main` is the quantity that stands first for a single task; `objective` whether
-    the returns are of a KL-regularised objective.
+    the returns are of a KL-regularised objective. `drawn` holds the scores and the replicates of
+    the agents whose aggregate covers several tasks.
     """
 
     family: str
@@ -93,3 +95,4 @@ class Leaderboard:
     main: Quantity
     ascending: bool = False
     objective: bool = False
+    drawn: Drawn | None = field(default=None, compare=False, repr=False)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlsuite.records import RunRecord
 from rlsuite.reporting.boards import Leaderboard
@@ -15,12 +14,10 @@ from rlsuite.statistics import (
     Comparison,
     PerformanceProfile,
     RankDistribution,
-    compare_agents,
-    iqm,
     mean,
     performance_profile,
-    rank_distribution,
 )
+from rlsuite.statistics.comparison import RANKED, Drawn
 
 __all__ = ["MOST_AGENTS", "BoardComparison", "compare_board", "compare_boards"]
 
@@ -28,8 +25,6 @@ MOST_AGENTS = 24
 """How many agents of a board are compared in pairs: the best ones."""
 
 THRESHOLDS = 101
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,42 +68,36 @@ def compare_board(
     compared, beyond = ranked[:MOST_AGENTS], ranked[MOST_AGENTS:]
     if len(compared) < 2:
         return BoardComparison(why_not="fewer than two agents have a rank")
-    tables = _tables(board, compared, records)
-    statistic = iqm if board.aggregate == "IQM score" else mean
-    resamples = resamples_for(len(records))
     higher = not board.ascending
     unranked = [row.agent for row in board.rows if row.aggregate is None]
+    drawn = _drawn(board, compared, records, seed)
     return BoardComparison(
-        comparison=compare_agents(
-            tables, statistic, seed=seed, resamples=resamples, higher_is_better=higher
-        ),
-        ranks=rank_distribution(
-            tables,
-            statistic if len(board.aggregate_tasks) > 1 else mean,
-            seed=seed,
-            resamples=min(10_000, resamples),
-            higher_is_better=higher,
-        ),
-        profiles=_profiles(tables) if board.main == "score" else (),
+        comparison=drawn.comparison(higher_is_better=higher),
+        ranks=drawn.ranks(higher_is_better=higher),
+        profiles=_profiles(drawn) if board.main == "score" else (),
         left_out=(*beyond, *unranked),
     )
 
 
-def _tables(
-    board: Leaderboard, agents: Sequence[str], records: Sequence[RunRecord]
-) -> dict[str, Floats]:
-    """Each agent's figures on the tasks of the board's main column, `[N, M]`."""
-    found: dict[tuple[str, str], list[RunRecord]] = {}
+def _drawn(
+    board: Leaderboard, agents: Sequence[str], records: Sequence[RunRecord], seed: int
+) -> Drawn:
+    """The agents' figures on the tasks of the board's main column, and their replicates."""
+    if board.drawn is not None:
+        return board.drawn.only(agents)
+    (task,) = board.aggregate_tasks
+    runs: dict[str, list[RunRecord]] = {agent: [] for agent in agents}
     for record in records:
-        found.setdefault((record.agent, record.task), []).append(record)
-    return {
-        agent: score_table([found[agent, task] for task in board.aggregate_tasks], board.main)
-        for agent in agents
-    }
+        if record.task == task and record.agent in runs:
+            runs[record.agent].append(record)
+    tables = {agent: score_table([found], board.main) for agent, found in runs.items()}
+    resamples = min(RANKED, resamples_for(len(records)))  # ranks alone are made of them
+    return Drawn.make(tables, mean, seed=seed, resamples=resamples)
 
 
-def _profiles(tables: dict[str, Floats]) -> tuple[tuple[str, PerformanceProfile], ...]:
+def _profiles(drawn: Drawn) -> tuple[tuple[str, PerformanceProfile], ...]:
     """From the lowest score, or 0, to the highest, or 1; at most as far below 0 as 1 above."""
+    tables = {name: arm.values for name, arm in drawn.arms.items()}
     low = min(0.0, *(float(np.nanmin(x)) for x in tables.values()))
     high = max(1.0, *(float(np.nanmax(x)) for x in tables.values()))
     thresholds = np.linspace(max(low, -1.0), min(high, 2.0), THRESHOLDS)

@@ -27,13 +27,8 @@ from rlsuite.reporting.tables import (
     terminal_tables,
     to_markdown,
 )
-from rlsuite.statistics import (
-    Interval,
-    bootstrap_interval,
-    iqm,
-    mean,
-    student_t_interval,
-)
+from rlsuite.statistics import Interval, iqm, mean, student_t_interval
+from rlsuite.statistics.comparison import Drawn
 
 __all__ = [
     "Column",
@@ -197,8 +192,8 @@ def _board(
     agents = sorted({record.agent for record in records})
     cells = {key: task_cell(tuple(found)) for key, found in by_cell.items()}
     plan = plan_comparison(tasks, agents, by_cell)
-    resamples = resamples_for(len(records))
-    rows = [_row(agent, tasks, by_cell, cells, plan, seed, resamples) for agent in agents]
+    drawn = _drawn(agents, by_cell, plan, seed, resamples_for(len(records)))
+    rows = [_row(agent, tasks, by_cell, cells, plan, drawn) for agent in agents]
     if plan.name == "average rank":
         rows = _with_average_ranks(rows, plan)
     rows = _ranked(rows, plan.ascending)
@@ -212,6 +207,7 @@ def _board(
         main=plan.quantity,
         ascending=plan.ascending,
         objective=all(record.metric == "objective" for record in records),
+        drawn=drawn,
     )
 
 
@@ -294,8 +290,7 @@ def _row(
     by_cell: Mapping[tuple[str, str], list[RunRecord]],
     cells: Mapping[tuple[str, str], TaskCell],
     plan: Comparison,
-    seed: int,
-    resamples: int,
+    drawn: Drawn | None,
 ) -> Row:
     mine = tuple(cells.get((agent, task)) for task in tasks)
     ids = {r.agent_id for task in tasks for r in by_cell.get((agent, task), ())}
@@ -306,7 +301,7 @@ def _row(
         agent=agent,
         agent_id=", ".join(sorted(ids)),
         cells=mine,
-        aggregate=_aggregate(agent, by_cell, counted, plan, seed, resamples),
+        aggregate=_aggregate(agent, counted, plan, drawn),
         incomplete=any(cell.runs < cell.planned for cell in counted),
         runs=sum(cell.runs for cell in mine if cell),
         planned=sum(cell.planned for cell in mine if cell),
@@ -314,20 +309,27 @@ def _row(
 
 
 def _aggregate(
-    agent: str,
-    by_cell: Mapping[tuple[str, str], list[RunRecord]],
-    counted: list[TaskCell],
-    plan: Comparison,
-    seed: int,
-    resamples: int,
+    agent: str, counted: list[TaskCell], plan: Comparison, drawn: Drawn | None
 ) -> Interval | None:
     """The figure that ranks; None where a task of it has no finished run of this agent."""
     if plan.statistic is None:
         return counted[0].quantity(plan.quantity) if len(counted) == 1 else None
-    x = score_table([by_cell[agent, task] for task in plan.tasks], plan.quantity)
-    if np.isnan(x).all(axis=0).any():
+    return drawn.interval(agent) if drawn is not None and agent in drawn.arms else None
+
+
+def _drawn(
+    agents: Sequence[str],
+    by_cell: Mapping[tuple[str, str], list[RunRecord]],
+    plan: Comparison,
+    seed: int,
+    resamples: int,
+) -> Drawn | None:
+    """The scores of those agents that have a finished run on every task of the aggregate."""
+    if plan.statistic is None:
         return None
-    return bootstrap_interval(x, plan.statistic, seed=seed, resamples=resamples)
+    tables = {a: score_table([by_cell[a, t] for t in plan.tasks], plan.quantity) for a in agents}
+    known = {a: x for a, x in tables.items() if not np.isnan(x).all(axis=0).any()}
+    return Drawn.make(known, plan.statistic, seed=seed, resamples=resamples) if known else None
 
 
 def resamples_for(cells: int) -> int:

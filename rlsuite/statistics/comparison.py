@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from registry.errors import SettingError
 from registry.seeding import check_seed
-from rlsuite.statistics.aggregates import iqm, mean, median, optimality_gap
-from rlsuite.statistics.differences import Arm, Difference, Resamples
+from rlsuite.statistics.aggregates import iqm, optimality_gap
+from rlsuite.statistics.differences import Arm, Difference, Resamples, is_welch
 from rlsuite.statistics.improvement import probability_of_improvement
-from rlsuite.statistics.intervals import Method, Resampled, check_method
-from rlsuite.statistics.scores import Floats, Interval, Statistic, check_same_tasks, run_counts
+from rlsuite.statistics.intervals import (
+    Method,
+    check_method,
+    interval_kind,
+    interval_of,
+)
+from rlsuite.statistics.scores import (
+    Floats,
+    Interval,
+    Statistic,
+    check_same_tasks,
+    run_counts,
+    without_bounds,
+)
 
-__all__ = ["Comparison", "Pair", "RankDistribution", "compare_agents", "holm", "rank_distribution"]
+__all__ = [
+    "Comparison",
+    "Drawn",
+    "Pair",
+    "RankDistribution",
+    "compare_agents",
+    "holm",
+    "rank_distribution",
+]
+
+RANKED = 10_000
+"""Replicates from which ranks are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,36 +147,146 @@ def compare_agents(
         SettingError: fewer than two agents, and as `difference_interval`.
     """
     check_method(level, resamples, method)
-    arms = _arms(scores, statistic)
-    better = 1.0 if higher_is_better else -1.0
-    sign = better * _direction(statistic)
-    ordered = sorted(arms.values(), key=lambda arm: (-sign * arm.estimate, arm.name))
-    single = ordered[0].values.shape[1] == 1 and method == "auto" and statistic in (mean, median)
-    cache = {
-        arm.name: None if single else Resamples.make(arm, statistic, seed, resamples)
-        for arm in ordered
-    }
-    found = {
-        (one.name, two.name): Difference.make(one, two, statistic, method, seed, resamples, cache)
-        for one, two in combinations(ordered, 2)
-    }
-    p_values = {names: difference.p_value() for names, difference in found.items()}
-    corrected = _corrected(p_values, 1.0 - level)
-    pairs = tuple(
-        _pair(
-            arms[one],
-            arms[two],
-            difference,
-            p_values[one, two],
-            corrected.get((one, two)),
-            better,
-            level,
-            seed,
+    drawn = Drawn.make(scores, statistic, seed=seed, resamples=resamples, method=method)
+    return drawn.comparison(level=level, method=method, higher_is_better=higher_is_better)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """The scores of some agents and their replicates: drawn once, for all that is asked of them.
+
+    Attributes:
+        arms: the agents' scores, by name.
+        sides: their replicates; None for an agent with a single run somewhere.
+        statistic: as for `bootstrap_interval`.
+        seed: of the resamples.
+        resamples: how many.
+    """
+
+    arms: Mapping[str, Arm]
+    sides: Mapping[str, Resamples | None]
+    statistic: Statistic
+    seed: int
+    resamples: int
+
+    @classmethod
+    def make(
+        cls,
+        scores: Mapping[str, ArrayLike],
+        statistic: Statistic,
+        *,
+        seed: int,
+        resamples: int,
+        method: Method | None = None,
+    ) -> Drawn:
+        """Draws, unless the only thing that will be asked is a comparison that needs no replicates.
+
+        Args:
+            scores: as for `compare_agents`, of one agent or more.
+            statistic: as for `bootstrap_interval`.
+            seed: of the resamples.
+            resamples: how many, at least 100.
+            method: of the comparison that alone will be asked; None if more will be.
+
+        Raises:
+            SettingError: as `compare_agents`.
+        """
+        arms = {name: Arm.make(name, x, statistic) for name, x in scores.items()}
+        check_same_tasks({name: arm.values for name, arm in arms.items()})
+        needless = method is not None and all(
+            is_welch(arm, statistic, method) for arm in arms.values()
         )
-        for (one, two), difference in found.items()
-    )
-    names = tuple(arm.name for arm in ordered)
-    return Comparison(agents=names, pairs=pairs, places=_places(names, pairs, sign), level=level)
+        sides = {
+            name: None if needless else Resamples.make(arm, statistic, seed, resamples)
+            for name, arm in arms.items()
+        }
+        return cls(
+            arms=arms, sides=sides, statistic=statistic, seed=check_seed(seed), resamples=resamples
+        )
+
+    def only(self, names: Sequence[str]) -> Drawn:
+        """Some of the agents."""
+        return replace(
+            self,
+            arms={name: self.arms[name] for name in names},
+            sides={name: self.sides[name] for name in names},
+        )
+
+    def interval(self, name: str, level: float = 0.95) -> Interval:
+        """What `bootstrap_interval` says of one agent on several tasks, from its own replicates."""
+        arm, side = self.arms[name], self.sides[name]
+        runs, kind = run_counts(arm.values), interval_kind("auto", arm.values.shape[1])
+        if side is None:
+            return without_bounds(arm.estimate, level, runs, kind.name)
+        return interval_of(arm.values, side.resampled(arm), kind, level, self.seed)
+
+    def comparison(
+        self, *, level: float = 0.95, method: Method = "auto", higher_is_better: bool = True
+    ) -> Comparison:
+        """What `compare_agents` says."""
+        _check_several(self.arms)
+        better = 1.0 if higher_is_better else -1.0
+        sign = better * _direction(self.statistic)
+        ordered = sorted(self.arms.values(), key=lambda arm: (-sign * arm.estimate, arm.name))
+        found = {
+            (one.name, two.name): Difference.make(
+                one, two, self.statistic, method, self.seed, self.resamples, self.sides
+            )
+            for one, two in combinations(ordered, 2)
+        }
+        p_values = {names: difference.p_value() for names, difference in found.items()}
+        corrected = _corrected(p_values, 1.0 - level)
+        pairs = tuple(
+            _pair(
+                self.arms[one],
+                self.arms[two],
+                difference,
+                p_values[one, two],
+                corrected.get((one, two)),
+                better,
+                level,
+                self.seed,
+            )
+            for (one, two), difference in found.items()
+        )
+        names = tuple(arm.name for arm in ordered)
+        return Comparison(
+            agents=names, pairs=pairs, places=_places(names, pairs, sign), level=level
+        )
+
+    def ranks(self, *, higher_is_better: bool = True) -> RankDistribution:
+        """What `rank_distribution` says, from the first 10,000 replicates."""
+        _check_several(self.arms)
+        names = tuple(self.arms)
+        single = [name for name in names if self.sides[name] is None]
+        if single:
+            note = f"no ranks: {', '.join(single)} has a task with a single run, which says "
+            note += "nothing about how much runs differ"
+            return RankDistribution(
+                agents=names,
+                probability=None,
+                mean_rank=None,
+                note=note,
+                resamples=0,
+                seed=self.seed,
+            )
+        widened = np.array([self._widened(name) for name in names])
+        sign = _direction(self.statistic) * (1.0 if higher_is_better else -1.0)
+        probability = _rank_shares(-sign * widened)
+        return RankDistribution(
+            agents=names,
+            probability=probability,
+            mean_rank=probability @ np.arange(1, len(names) + 1),
+            note="",
+            resamples=widened.shape[1],
+            seed=self.seed,
+        )
+
+    def _widened(self, name: str) -> Floats:
+        arm, side = self.arms[name], self.sides[name]
+        assert side is not None
+        away = side.drawn[:RANKED] - arm.estimate
+        return np.asarray(arm.estimate + side.resampled(arm).expansion * away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +376,9 @@ def _direction(statistic: Statistic) -> float:
     return -1.0 if function is optimality_gap else 1.0
 
 
-def _arms(scores: Mapping[str, ArrayLike], statistic: Statistic) -> dict[str, Arm]:
-    if len(scores) < 2:
-        raise SettingError(f"comparing takes two agents or more, got {sorted(scores)}.")
-    arms = {name: Arm.make(name, x, statistic) for name, x in scores.items()}
-    check_same_tasks({name: arm.values for name, arm in arms.items()})
-    return arms
+def _check_several(agents: Mapping[str, Any]) -> None:
+    if len(agents) < 2:
+        raise SettingError(f"comparing takes two agents or more, got {sorted(agents)}.")
 
 
 def rank_distribution(
@@ -277,34 +408,9 @@ def rank_distribution(
         SettingError: fewer than two agents, other tasks, or a setting outside its range.
     """
     check_method(0.95, resamples, "auto")
-    arms = list(_arms(scores, statistic).values())
-    sides = [Resamples.make(arm, statistic, seed, resamples) for arm in arms]
-    names = tuple(arm.name for arm in arms)
-    single = [name for name, side in zip(names, sides, strict=True) if side is None]
-    if single:
-        note = f"no ranks: {', '.join(single)} has a task with a single run, which says nothing "
-        note += "about how much runs differ"
-        return RankDistribution(
-            agents=names, probability=None, mean_rank=None, note=note, resamples=0, seed=seed
-        )
-    widened = np.array(
-        [_widened(arm, side) for arm, side in zip(arms, sides, strict=True) if side is not None]
-    )
-    sign = _direction(statistic) * (1.0 if higher_is_better else -1.0)
-    probability = _rank_shares(-sign * widened)
-    return RankDistribution(
-        agents=names,
-        probability=probability,
-        mean_rank=probability @ np.arange(1, len(names) + 1),
-        note="",
-        resamples=resamples,
-        seed=check_seed(seed),
-    )
-
-
-def _widened(arm: Arm, side: Resamples) -> Floats:
-    resampled = Resampled.of(arm.estimate, side.drawn, run_counts(arm.values), side.shares)
-    return arm.estimate + resampled.expansion * (side.drawn - arm.estimate)
+    _check_several(scores)
+    drawn = Drawn.make(scores, statistic, seed=seed, resamples=min(RANKED, resamples))
+    return drawn.ranks(higher_is_better=higher_is_better)
 
 
 def _rank_shares(x: Floats) -> Floats:

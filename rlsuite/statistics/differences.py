@@ -41,6 +41,7 @@ __all__ = [
     "Spread",
     "difference_interval",
     "difference_spread",
+    "is_welch",
 ]
 
 _SINGLE = "no interval: the single run of a task says nothing about how much its runs differ"
@@ -116,6 +117,15 @@ class Resamples:
         drawn = replicates(arm.values, statistic, seed=seed, resamples=resamples, member=member)
         return cls(drawn, variance_shares(arm.values, statistic))
 
+    def resampled(self, arm: Arm) -> Resampled:
+        """What intervals of this arm alone are made of."""
+        return Resampled.of(arm.estimate, self.drawn, run_counts(arm.values), self.shares)
+
+
+def is_welch(arm: Arm, statistic: Statistic, method: Method) -> bool:
+    """Whether differences are judged by Welch's t, which takes no replicates."""
+    return arm.values.shape[1] == 1 and method == "auto" and statistic in (mean, median)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -139,28 +149,27 @@ class Difference:
         method: Method,
         seed: int,
         resamples: int,
-        cache: Mapping[str, Resamples | None] | None = None,
+        drawn: Mapping[str, Resamples | None] | None = None,
     ) -> Difference:
-        """From two arms; `cache` holds what was resampled before, by name."""
-        tasks = one.values.shape[1]
+        """From two arms, and their replicates by name where they are drawn already."""
         runs = run_counts(one.values) + run_counts(two.values)
-        kind = interval_kind(method, tasks)
+        kind = interval_kind(method, one.values.shape[1])
         note = all_equal(one.values) and all_equal(two.values)
         estimate = one.estimate - two.estimate
         resampled, shares = None, np.empty(0)
-        if tasks == 1 and method == "auto" and statistic in (mean, median):
+        if is_welch(one, statistic, method):
             kind = Kind("welch-t", kind.bounds, kind.p_value)
             if min(runs) > 1:
                 resampled, shares = _welch(one, two)
             return cls(kind, resampled, estimate, runs, 0, None, note, shares)
         sides = [
-            cache[arm.name] if cache else Resamples.make(arm, statistic, seed, resamples)
+            drawn[arm.name] if drawn else Resamples.make(arm, statistic, seed, resamples)
             for arm in (one, two)
         ]
         if sides[0] is not None and sides[1] is not None:
             shares = np.concatenate([sides[0].shares, sides[1].shares])
-            drawn = sides[0].drawn - sides[1].drawn
-            resampled = Resampled.of(estimate, drawn, runs, shares)
+            apart = sides[0].drawn - sides[1].drawn
+            resampled = Resampled.of(estimate, apart, runs, shares)
         return cls(kind, resampled, estimate, runs, resamples, check_seed(seed), note, shares)
 
     def interval(self, level: float) -> Interval:

@@ -167,21 +167,15 @@ def _newcombe(theta: Floats, n: Any, k: Any, level: float) -> tuple[float, float
     """
     z = normal_quantile(level)
     half = (n + k) / 2.0
-
-    def outside(t: Floats) -> Any:
+    far = np.stack([np.zeros_like(theta), np.ones_like(theta)])
+    near = np.stack([theta, theta])
+    for _ in range(60):
+        t = (far + near) / 2.0
         spread = 1.0 + (half - 1.0) * ((1.0 - t) / (2.0 - t) + t / (1.0 + t))
-        return np.abs(t - theta) > z * np.sqrt(t * (1.0 - t) * spread / (n * k))
-
-    ends = []
-    for end in (0.0, 1.0):
-        far, near = np.full_like(theta, end), theta.copy()
-        for _ in range(60):
-            middle = (far + near) / 2.0
-            gone = outside(middle)
-            far, near = np.where(gone, middle, far), np.where(gone, near, middle)
-        ends.append(near)
-    distance = [float(np.sqrt(np.square(end - theta).sum()) / len(theta)) for end in ends]
-    return float(theta.mean()) - distance[0], float(theta.mean()) + distance[1]
+        gone = np.abs(t - theta) > z * np.sqrt(t * (1.0 - t) * spread / (n * k))
+        far, near = np.where(gone, t, far), np.where(gone, near, t)
+    low, high = np.sqrt(np.square(near - theta).sum(axis=1)) / len(theta)
+    return float(theta.mean() - low), float(theta.mean() + high)
 
 
 def _pairs(

@@ -46,6 +46,7 @@ __all__ = [
     "bootstrap_interval",
     "check_method",
     "interval_kind",
+    "interval_of",
     "refuse_iqm_of_one_task",
     "student_t_interval",
     "variance_shares",
@@ -150,16 +151,24 @@ def bootstrap_interval(
         return without_bounds(estimate, level, runs, kind.name)
     drawn = replicates(values, statistic, seed=seed, resamples=resamples, stream=stream)
     shares = np.ones(tasks) if method == "percentile" else variance_shares(values, statistic)
-    low, high = kind.bounds(Resampled.of(estimate, drawn, runs, shares), level)
+    return interval_of(values, Resampled.of(estimate, drawn, runs, shares), kind, level, seed)
+
+
+def interval_of(
+    values: Floats, resampled: Resampled, kind: Kind, level: float, seed: int
+) -> Interval:
+    """The interval of one agent's scores `[N, M]` from its replicates."""
+    runs = run_counts(values)
+    low, high = kind.bounds(resampled, level)
     return Interval(
-        estimate=estimate,
+        estimate=resampled.estimate,
         low=low,
         high=high,
         method=kind.name,
         level=level,
         n=min(runs),
         runs=runs,
-        resamples=resamples,
+        resamples=len(resampled.replicates),
         seed=check_seed(seed),
         note=all_equal(values),
     )

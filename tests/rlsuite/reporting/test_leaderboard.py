@@ -15,7 +15,8 @@ from rlsuite.reporting.leaderboard import (
     task_cell,
     to_markdown,
 )
-from rlsuite.statistics import bootstrap_interval, student_t_interval
+from rlsuite.statistics import bootstrap_interval, iqm, student_t_interval
+from rlsuite.statistics.comparison import Drawn
 from rlsuite.training import budget_note
 
 GRID, CLIFF, LAKE = "rlsuite/GridWorld-v0", "rlsuite/CliffWalk-v0", "FrozenLake-v1"
@@ -68,7 +69,11 @@ def test_several_tasks_are_ranked_by_the_iqm_of_their_scores(make_record):
     (board,) = leaderboards(records, seed=3)
     assert board.tasks == tasks
     assert board.aggregate == "IQM score"
-    assert board.rows[0].aggregate == bootstrap_interval(x, seed=3)
+    aggregate = board.rows[0].aggregate
+    assert aggregate == Drawn.make({"q": x}, iqm, seed=3, resamples=50_000).interval("q")
+    alone = bootstrap_interval(x, seed=3)
+    assert (aggregate.estimate, aggregate.method) == (alone.estimate, alone.method)
+    assert aggregate.low == pytest.approx(alone.low, abs=0.02 * (alone.high - alone.low))
     cell = board.rows[0].cells[1]
     assert cell.score == student_t_interval(x[:, 1])
     assert "bootstrap over runs" in board.notes[0]

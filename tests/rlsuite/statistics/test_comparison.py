@@ -21,6 +21,7 @@ from rlsuite.statistics import (
     rank_distribution,
     resampling,
 )
+from rlsuite.statistics.comparison import RANKED, Drawn
 
 NAN = float("nan")
 
@@ -262,3 +263,33 @@ def test_what_is_refused():
         holm([1.5])
     with pytest.raises(SettingError, match="the IQM is for two or more tasks"):
         rank_distribution({"x": [1.0, 2.0], "y": [1.0, 2.0]}, iqm)
+
+
+def test_what_is_drawn_once_answers_as_each_question_by_itself():
+    data = scores()
+    drawn = Drawn.make(data, iqm, seed=4, resamples=500)
+    assert drawn.comparison() == compare_agents(data, seed=4, resamples=500)
+    ranks, alone = drawn.ranks(), rank_distribution(data, seed=4, resamples=500)
+    np.testing.assert_array_equal(ranks.probability, alone.probability)
+    some = drawn.only(["a2", "a0"])
+    two = {name: data[name] for name in ("a2", "a0")}
+    assert some.comparison() == compare_agents(two, seed=4, resamples=500)
+    interval = drawn.interval("a1")
+    assert interval == Drawn.make({"a1": data["a1"]}, iqm, seed=4, resamples=500).interval("a1")
+    assert interval.low < interval.estimate < interval.high
+    assert interval.resamples == 500
+
+
+def test_ranks_are_counted_from_the_first_replicates():
+    data = {"x": np.arange(6.0).reshape(3, 2), "y": np.arange(6.0)[::-1].reshape(3, 2)}
+    many = Drawn.make(data, mean, seed=0, resamples=RANKED + 500).ranks()
+    assert many.resamples == RANKED
+    few = rank_distribution(data, mean, resamples=RANKED)
+    np.testing.assert_array_equal(many.probability, few.probability)
+
+
+def test_a_single_run_draws_no_interval():
+    drawn = Drawn.make({"x": np.ones((1, 2))}, iqm, seed=0, resamples=100)
+    assert drawn.interval("x").low is None
+    with pytest.raises(SettingError, match=r"comparing takes two agents or more, got \['x'\]"):
+        drawn.comparison()

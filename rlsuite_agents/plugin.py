@@ -97,6 +97,28 @@ def _tabular(registry: Transaction) -> None:
         promises=OURS,
     )
     for name, module, summary in (
+        (
+            "MonteCarloControl",
+            "monte_carlo_control",
+            "On-policy control by returns, first-visit or every-visit (Sutton & Barto 5.4).",
+        ),
+        (
+            "OffPolicyMonteCarlo",
+            "off_policy_monte_carlo",
+            "Off-policy control by weighted importance sampling (Sutton & Barto 5.7).",
+        ),
+        ("NStepSarsa", "n_step_sarsa", "Sarsa, n rewards at a time (Sutton & Barto 7.2)."),
+        (
+            "NStepTreeBackup",
+            "n_step_tree_backup",
+            "n steps off policy without importance sampling (Sutton & Barto 7.5).",
+        ),
+        ("SarsaLambda", "sarsa_lambda", "Sarsa with eligibility traces (Sutton & Barto 12.7)."),
+        (
+            "WatkinsQLambda",
+            "watkins_q_lambda",
+            "Q-learning with eligibility traces (Sutton & Barto 12.10).",
+        ),
         ("DynaQ", "dyna_q", "Q-learning, and more of it on remembered steps (Sutton & Barto 8.2)."),
         ("DynaQPlus", "dyna_q_plus", "Dyna-Q that suspects change (Sutton & Barto 8.3)."),
         (

@@ -34,6 +34,14 @@ PREDICTION = (
     "rlsuite/NStepTD-v0",
     "rlsuite/TDLambda-v0",
 )
+LONGER = (
+    "rlsuite/MonteCarloControl-v0",
+    "rlsuite/NStepSarsa-v0",
+    "rlsuite/NStepTreeBackup-v0",
+    "rlsuite/SarsaLambda-v0",
+    "rlsuite/WatkinsQLambda-v0",
+)
+OFF_POLICY = ("rlsuite/OffPolicyMonteCarlo-v0",)
 LIMIT = 250
 ANOTHER_READING = ("checkpoint.py", "env_state.py", "table_loop.py", "world.py", "pcg64.py")
 
@@ -79,11 +87,13 @@ def what_a_reader_opens(agent_type: type) -> dict[str, int]:
     return lines
 
 
-@pytest.mark.parametrize("identifier", [*TABULAR, *PREDICTION])
+@pytest.mark.parametrize("identifier", [*TABULAR, *LONGER, *OFF_POLICY, *PREDICTION])
 def test_a_tabular_agent_is_read_in_250_lines(identifier):
     opened = what_a_reader_opens(registry.agent_spec(identifier).load())
     assert sum(opened.values()) <= LIMIT, opened
-    behaviour = {"follow"} if identifier in PREDICTION else {"explore", "random_argmax"}
+    behaviour = (
+        {"follow"} if identifier in (*OFF_POLICY, *PREDICTION) else {"explore", "random_argmax"}
+    )
     assert behaviour | {"learn_online"} <= {name.rpartition(":")[2] for name in opened}
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "UCB",
     "Practice",
     "Schedule",
+    "expected_value",
     "explore",
     "policy",
     "scheduled",
@@ -126,6 +127,18 @@ def policy(x: Practice, q: Any, s: int, mask: Any, out: Any) -> None:
     for a in range(len(q)):
         if mask is None or mask[a]:
             out[a] = (1.0 - epsilon) * out[a] + share
+
+
+def expected_value(x: Practice, q: Any, s: int, mask: Any, taken: int, value: float) -> float:
+    """Σ_a π(a|s) q(a) of what `explore` would choose, where `value` stands for q of `taken`.
+
+    Of no action where `taken` is -1. This is a node of a tree backup (S&B section 7.5).
+    """
+    pi, expected = x.scratch_row, 0.0
+    policy(x, q, s, mask, pi)
+    for a in range(len(q)):
+        expected += pi[a] * (value if a == taken else q[a])
+    return expected
 
 
 def _largest(q: Any, mask: Any) -> float:

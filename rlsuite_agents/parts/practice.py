@@ -31,7 +31,9 @@ __all__ = [
     "Inverse",
     "Linear",
     "Power",
+    "action_probabilities",
     "check_practice",
+    "check_soft",
     "check_step_size",
     "practice_of",
     "probabilities",
@@ -183,6 +185,16 @@ def _check_exploration(config: Any) -> None:
         )
 
 
+def check_soft(config: Any) -> None:
+    """Raises `SettingError` unless the exploring policy always gives every action a chance."""
+    x = practice_of(config, 1, 1)
+    if x.rule != rules.BOLTZMANN and min(rules.scheduled(x.epsilon, t) for t in (0, 10**18)) == 0:
+        raise SettingError(
+            f"{type(config).__name__}.epsilon must stay above 0, so that every action has a "
+            f"chance, got {config.epsilon!r}. Only beside 'boltzmann(temperature)' it may be 0."
+        )
+
+
 def practice_of(config: Any, n_states: int, n_actions: int) -> Practice:
     """The rules' data for the settings `epsilon`, `exploration` and `step_size` of an agent."""
     alpha, chosen = _read(getattr(config, "step_size", 1.0)), _read(config.exploration)
@@ -215,6 +227,16 @@ def probabilities(
     for k, s in enumerate(np.asarray(observations).tolist()):
         rules.policy(x, rows[k], s, None if mask is None else mask[k], out[k])
     return out
+
+
+def action_probabilities(
+    agent: Any, observations: Any, *, deterministic: bool, mask: Any = None
+) -> NDArray[np.float64]:
+    """π(a|s) of the exploring policy, or of the greedy one if deterministic: [B, A].
+
+    The method of an agent whose tables hold `q` and `practice`.
+    """
+    return probabilities(agent.tables, observations, mask, deterministic)
 
 
 def _keep_text(config: Any, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from registry.errors import SettingError
 
-__all__ = ["check_count", "check_flag", "check_range"]
+__all__ = ["check_choice", "check_count", "check_flag", "check_range", "check_widths"]
 
 
 def check_range(config: Any, name: str, interval: str) -> None:
@@ -18,6 +19,14 @@ def check_range(config: Any, name: str, interval: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not (low < value < high or ends.get(value)):
         what = f"{type(config).__name__}.{name} must be a number in {interval}"
+        raise SettingError(f"{what}, got {value!r}.")
+
+
+def check_choice(config: Any, name: str, choices: Sequence[str]) -> None:
+    """Raises `SettingError` unless the setting is one of the texts."""
+    value = getattr(config, name)
+    if value not in choices:
+        what = f"{type(config).__name__}.{name} must be one of {', '.join(map(repr, choices))}"
         raise SettingError(f"{what}, got {value!r}.")
 
 
@@ -34,3 +43,15 @@ def check_flag(config: Any, name: str) -> None:
     value = getattr(config, name)
     if not isinstance(value, bool):
         raise SettingError(f"{type(config).__name__}.{name} must be True or False, got {value!r}.")
+
+
+def check_widths(config: Any, name: str) -> None:
+    """Raises `SettingError` unless the setting is a tuple of widths; a list becomes one."""
+    value = getattr(config, name)
+    widths = tuple(value) if isinstance(value, list | tuple) else (None,)
+    if any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
+        raise SettingError(
+            f"{type(config).__name__}.{name} must be a tuple of whole numbers of at least 1, the "
+            f"widths of hidden layers, got {value!r}."
+        )
+    object.__setattr__(config, name, widths)

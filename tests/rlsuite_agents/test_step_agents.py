@@ -26,16 +26,30 @@ from rlsuite_agents.parts.checkpoint import generator_state, load_checkpoint, sa
 from rlsuite_agents.parts.tables import arrays_of
 from rlsuite_agents.random import Random
 from rlsuite_agents.tabular.double_q_learning import DoubleQLearning
+from rlsuite_agents.tabular.dyna_q import DynaQ
+from rlsuite_agents.tabular.dyna_q_plus import DynaQPlus
 from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
+from rlsuite_agents.tabular.monte_carlo_control import MonteCarloControl
 from rlsuite_agents.tabular.monte_carlo_prediction import MonteCarloPrediction
+from rlsuite_agents.tabular.n_step_sarsa import NStepSarsa
 from rlsuite_agents.tabular.n_step_td import NStepTD
+from rlsuite_agents.tabular.n_step_tree_backup import NStepTreeBackup
+from rlsuite_agents.tabular.off_policy_monte_carlo import OffPolicyMonteCarlo
+from rlsuite_agents.tabular.posterior_sampling import PosteriorSampling
+from rlsuite_agents.tabular.prioritized_sweeping import PrioritizedSweeping
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
+from rlsuite_agents.tabular.sarsa_lambda import SarsaLambda
 from rlsuite_agents.tabular.td_lambda import TDLambda
 from rlsuite_agents.tabular.td_zero import TD0
+from rlsuite_agents.tabular.watkins_q_lambda import WatkinsQLambda
 
 PREDICTORS = [MonteCarloPrediction, TD0, NStepTD, TDLambda]
-TABULAR = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning, *PREDICTORS]
+PLANNERS = [DynaQ, DynaQPlus, PrioritizedSweeping, PosteriorSampling]
+LONGER = [NStepSarsa, NStepTreeBackup, SarsaLambda, WatkinsQLambda]
+LONGER += [MonteCarloControl, OffPolicyMonteCarlo]
+ONE_STEP = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning]
+TABULAR = [*ONE_STEP, *LONGER, *PREDICTORS, *PLANNERS]
 BANDITS = [EpsilonGreedy, UCB1, ThompsonSampling, LinUCB]
 ALL = [Random, *TABULAR, *BANDITS]
 
@@ -346,7 +360,7 @@ def test_probabilities_are_the_true_marginal_of_act(cls, make, seed):
     for rows, one in ((None, None), (mask, mask[0])):
         (p,) = agent.action_probabilities(observation, deterministic=False, mask=rows)
         rng = np.random.default_rng(seed)
-        if cls is Sarsa:
+        if cls in (Sarsa, NStepSarsa, SarsaLambda):
             agent.tables.planned[0] = -1
         draws = [agent.act(observation[0], one, rng)[0] for _ in range(2_000)]
         frequency = np.bincount(draws, minlength=n_actions) / 2_000

@@ -23,18 +23,32 @@ from rlsuite_agents.parts.checkpoint import generator_state
 from rlsuite_agents.parts.table_loop import can_learn_in_table, learn_in_tables
 from rlsuite_agents.parts.tables import arrays_of
 from rlsuite_agents.tabular.double_q_learning import DoubleQLearning
+from rlsuite_agents.tabular.dyna_q import DynaQ
+from rlsuite_agents.tabular.dyna_q_plus import DynaQPlus
 from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
+from rlsuite_agents.tabular.monte_carlo_control import MonteCarloControl
 from rlsuite_agents.tabular.monte_carlo_prediction import MonteCarloPrediction
+from rlsuite_agents.tabular.n_step_sarsa import NStepSarsa
 from rlsuite_agents.tabular.n_step_td import NStepTD
+from rlsuite_agents.tabular.n_step_tree_backup import NStepTreeBackup
+from rlsuite_agents.tabular.off_policy_monte_carlo import OffPolicyMonteCarlo
+from rlsuite_agents.tabular.prioritized_sweeping import PrioritizedSweeping
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
+from rlsuite_agents.tabular.sarsa_lambda import SarsaLambda
 from rlsuite_agents.tabular.td_lambda import TDLambda
 from rlsuite_agents.tabular.td_zero import TD0
+from rlsuite_agents.tabular.watkins_q_lambda import WatkinsQLambda
 from rlsuite_envs.tabular.env import TabularEnv
 from rlsuite_envs.tabular.mdp import TabularMDP
 
 PREDICTORS = [MonteCarloPrediction, TD0, NStepTD, TDLambda]
-AGENTS: list[Any] = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning, *PREDICTORS]
+FOLLOWERS = [*PREDICTORS, OffPolicyMonteCarlo]
+PLANNERS = [DynaQ, DynaQPlus, PrioritizedSweeping]
+LONGER = [NStepSarsa, NStepTreeBackup, SarsaLambda, WatkinsQLambda]
+LONGER += [MonteCarloControl, OffPolicyMonteCarlo]
+ONE_STEP = [QLearning, Sarsa, ExpectedSarsa, DoubleQLearning]
+AGENTS: list[Any] = [*ONE_STEP, *LONGER, *PREDICTORS, *PLANNERS]
 
 every_agent = pytest.mark.parametrize("cls", AGENTS, ids=lambda cls: cls.__name__)
 
@@ -96,7 +110,12 @@ def agent_of(cls, env, seed=0, **settings):
 
 
 def config_of(cls, **settings):
-    """Those of the settings that it has: agents that predict do not explore."""
+    """Those of the settings that it has: agents that predict do not explore.
+
+    Off-policy Monte Carlo explores always.
+    """
+    if cls is OffPolicyMonteCarlo and settings.get("epsilon") == 0.0:
+        settings["epsilon"] = 0.05
     known = {field.name for field in fields(cls.config_type)}
     return cls.config_type(**{name: settings[name] for name in known & set(settings)})
 
@@ -309,7 +328,7 @@ def breaches(rule):
 @every_agent
 def test_rules_use_only_what_compiles_to_the_same_bits(cls):
     names = {rule.__name__ for rule in rules_of(cls)}
-    assert names >= {"act", "observe", "visit", "follow" if cls in PREDICTORS else "explore"}
+    assert names >= {"act", "observe", "visit", "follow" if cls in FOLLOWERS else "explore"}
     for rule in rules_of(cls):
         if rule.__name__ != "random":  # the one draw, which the loop replaces
             assert list(breaches(rule)) == [], rule

@@ -26,6 +26,7 @@ from rlsuite.benchmarking import (
     benchmark,
 )
 from rlsuite.collecting import collect
+from rlsuite.data.minari_sets import from_minari, to_minari
 from rlsuite.evaluation import Evaluation, evaluate
 from rlsuite.making import make_agent
 from rlsuite.records import (
@@ -75,10 +76,12 @@ __all__ = [
     "benchmark_until_clear",
     "collect",
     "evaluate",
+    "from_minari",
     "load_suite",
     "make_agent",
     "make_vec",
     "results_table",
+    "to_minari",
 ]
 
 _load_plugins()  # last: a plugin may import rlsuite

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
 from registry.errors import SettingError
@@ -23,11 +22,8 @@ from registry.seeding import Stream, check_seed, integer_seed
 from rlsuite.episodes import Seat, driver_for, stack
 from rlsuite.evaluation import MAX_STEPS, Evaluator, check_whole
 from rlsuite.isolation import global_streams
-from rlsuite.making import make_environment
-from rlsuite.sessions import load_policy, make_learner, task_with
-from rlsuite.training import TrainingLog
 
-__all__ = ["collect", "collect_agent"]
+__all__ = ["collect", "described"]
 
 LARGEST_TABLE = 100_000
 """States up to which a policy is asked once for its probabilities in all of them."""
@@ -89,8 +85,9 @@ def collect(
         greedy = deterministic and behaviour.stated is None  # else it is mixed in already
         walk = _transitions(behaviour.policy, played, root, greedy, max_steps)
         rows = _taken(walk, steps, episodes)
+        nameless = {"class": type(played.unwrapped).__name__}
         known = {
-            "environment": _described(played),
+            "environment": nameless if played.spec is None else described(played.spec),
             "policy": type(policy).__name__,
             "seed": int(seed),
             "epsilon": float(epsilon),
@@ -100,32 +97,6 @@ def collect(
         }
         first_action = int(getattr(played.action_space, "start", 0))
         return _data(rows, behaviour.stated, first_action, known)
-
-
-def collect_agent(
-    agent: str,
-    environment: str,
-    *,
-    checkpoint: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    env_settings: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    **keywords: Any,
-) -> LoggedData:
-    """`collect` with the agent of a checkpoint, or without one with an untrained agent.
-
-    Raises:
-        RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
-    """
-    task = task_with(environment, env_settings or {})
-    if checkpoint is None:
-        policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
-    else:
-        policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
-    trained = {"agent": agent, "num_timesteps": int(getattr(policy, "num_timesteps", 0))}
-    with closing(make_environment(task)) as env:
-        return collect(policy, env, seed=seed, about=trained, **keywords)
 
 
 class _Behaviour:
@@ -255,11 +226,8 @@ def _masks(masks: list[Any]) -> Any:
     return np.array([np.ones(len(given)) if m is None else m for m in masks]).astype(bool)
 
 
-def _described(env: gym.Env[Any, Any]) -> dict[str, Any]:
+def described(spec: EnvSpec) -> dict[str, Any]:
     """What `gymnasium.make` needs to make it again; keywords that are not JSON as text."""
-    spec = env.spec
-    if spec is None:
-        return {"class": type(env.unwrapped).__name__}
     known = {"id": spec.id, "kwargs": spec.kwargs, "max_episode_steps": spec.max_episode_steps}
     described: dict[str, Any] = json.loads(json.dumps(known, default=str))
     return described

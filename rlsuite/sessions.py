@@ -1,4 +1,4 @@
-"""One agent and one environment: what `rlsuite train` and `rlsuite evaluate` do."""
+"""One agent and one environment: what `rlsuite train`, `evaluate` and `collect` do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import numpy as np
 
 from registry.catalogue import registry
 from registry.errors import CheckpointError, RlsuiteError, SettingError
+from registry.logged_data import LoggedData
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
+from rlsuite.collecting import collect
 from rlsuite.diagnosis import write_failure
 from rlsuite.evaluation import Evaluation, Evaluator, check_whole
 from rlsuite.isolation import global_streams, one_thread
@@ -35,6 +37,7 @@ from rlsuite.views import AgentView, EpisodeRecorder
 
 __all__ = [
     "TrainingResult",
+    "collect_agent",
     "evaluate_agent",
     "evaluation_json",
     "json_plain",
@@ -209,6 +212,32 @@ def evaluate_agent(
         return evaluator(policy, episodes=episodes, seed=seed, deterministic=deterministic)
 
 
+def collect_agent(
+    agent: str,
+    environment: str,
+    *,
+    checkpoint: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    **keywords: Any,
+) -> LoggedData:
+    """`collect` with the agent of a checkpoint, or without one with an untrained agent.
+
+    Raises:
+        RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
+    """
+    task = task_with(environment, env_settings or {})
+    if checkpoint is None:
+        policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
+    else:
+        policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
+    trained = {"agent": agent, "num_timesteps": int(getattr(policy, "num_timesteps", 0))}
+    with closing(make_environment(task)) as env:
+        return collect(policy, env, seed=seed, about=trained, **keywords)
+
+
 def load_policy(
     agent: str, checkpoint: Path, task: TaskSpec, settings: Mapping[str, Any], *, device: str
 ) -> Any:
@@ -281,7 +310,7 @@ def refuse_unwritable(path: Path) -> None:
     if reason is not None:
         raise CheckpointError(
             f"{path} cannot be written: {reason}. Give a path in a folder that exists and can be "
-            "written; nothing was trained yet."
+            "written; nothing was done yet."
         )
 
 

@@ -1,4 +1,4 @@
-"""`rlsuite import`: results that were made elsewhere, kept beside one's own and marked as such."""
+"""`rlsuite import`: what was made elsewhere, results beside one's own and data to learn from."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Bring results that were made elsewhere into a store. They are marked as imported, and "
-    "never taken for cells that were run here.",
+    help="Bring in what was made elsewhere: results into a store, where they are marked as "
+    "imported and never taken for cells that were run here; data sets into files to learn from.",
     epilog="Example:  `rlsuite import monitor logs --agent PPO --task CartPole-v1`",
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps the name of the only command."""
 
 
 @app.command("monitor")
@@ -71,3 +66,29 @@ def monitor(
     columns = ["seed", "folder", "steps", "return", ""]
     print_table(f"{agent} on {task}", columns, rows, right={0, 2, 3})
     typer.echo(f"Store:  {path} ({counted(len(found), 'run')})")
+
+
+@app.command("minari")
+def minari(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Id of a Minari data set on this machine, like cliff/random-v0."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where to write the data, as .npz.")
+    ],
+) -> None:
+    """Turn a Minari data set into a file that agents learn from.
+
+    Observations and actions of Discrete and Box spaces are read. Nothing is downloaded: `minari
+    download` fetches a data set. Needs the extra minari.
+
+    Example:  `rlsuite import minari cliff/random-v0 --out cliff.npz`
+    """
+    from rlsuite.data.minari_sets import from_minari
+
+    data = from_minari(dataset)
+    data.save(out)
+    typer.echo(f"Wrote {counted(len(data), 'transition')} to {out}")

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from rlsuite.cli import (
     bench,
     check,
+    collect,
     doctor,
     evaluate,
     export,
@@ -41,8 +42,8 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        first = ["list", "train", "evaluate", "play", "plot", "bench", "sql", "export", "import"]
-        return [*first, "check", "plugins", "doctor"]
+        first = ["list", "train", "evaluate", "collect", "play", "plot", "bench", "sql", "export"]
+        return [*first, "import", "check", "plugins", "doctor"]
 
 
 app = typer.Typer(
@@ -58,6 +59,7 @@ app = typer.Typer(
 app.add_typer(listing.app, name="list")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("collect")(collect.collect)
 app.command("play")(play.play)
 app.command("plot")(plot.plot)
 app.add_typer(bench.app, name="bench")

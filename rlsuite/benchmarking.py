@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.catalogue import registry
 from registry.errors import SuiteError
@@ -28,6 +28,9 @@ from rlsuite.running.looks import FamilyDecision
 from rlsuite.running.run_loop import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
+
+if TYPE_CHECKING:
+    from rlsuite.reporting.boards import Leaderboard
 
 __all__ = [
     "BenchmarkResult",
@@ -65,12 +68,18 @@ class BenchmarkResult:
         """The cells without figures, whatever the reason; the next run tries them again."""
         return tuple(record for record in self.records if record.state != "ok")
 
-    def report(self, path: str | PathLike[str], command: str = "") -> Path:
+    def report(
+        self,
+        path: str | PathLike[str],
+        command: str = "",
+        boards: Sequence[Leaderboard] | None = None,
+    ) -> Path:
         """Writes one self-contained HTML file and returns its path.
 
         Args:
             path: The file.
             command: What made these results, for the reader to repeat.
+            boards: Their leaderboards, where they are known already.
         """
         from rlsuite.reporting.pictures import task_pictures
         from rlsuite.reporting.report import write_report
@@ -82,6 +91,7 @@ class BenchmarkResult:
             command=command or f"rlsuite.benchmark({self.suite.name!r})",
             suite=self.suite,
             pictures=task_pictures(self.records, self.store_path),
+            boards=boards,
         )
 
     def __str__(self) -> str:

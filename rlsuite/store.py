@@ -18,7 +18,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -146,24 +146,21 @@ class Store:
             self._connection.execute("DELETE FROM cell_data WHERE digest = ?", (digest,))
             self._insert(record, digest, attempt, text, blobs)
 
-    def records(self, lean: bool = False) -> Iterator[RunRecord]:
+    def records(self, lean: bool = False, of: Sequence[str] | None = None) -> Iterator[RunRecord]:
         """All records, by task, agent, budget and seed; a few at a time are held.
 
         Args:
             lean: Leave out what a store mostly consists of, the episodes and the training curves,
                 but for the curves of cells that are scored by them (`learning_regret`).
+            of: These digests alone, in their order; those that are not stored are passed over.
 
         Raises:
             StoreError: the store is damaged.
         """
-        with self._sentences("read"):
-            rows = self._connection.execute(
-                "SELECT digest FROM run "
-                "ORDER BY task, agent, agent_id, total_timesteps, seed, digest"
-            ).fetchall()
+        wanted = self._ordered() if of is None else list(of)
         shared: dict[str, Any] = {}
-        for start in range(0, len(rows), BLOCK):
-            block = [digest for (digest,) in rows[start : start + BLOCK]]
+        for start in range(0, len(wanted), BLOCK):
+            block = wanted[start : start + BLOCK]
             with self._sentences("read"):
                 texts = dict(
                     self._connection.execute(
@@ -173,8 +170,17 @@ class Store:
                     ).fetchall()
                 )
             for digest in block:
-                if (text := texts.get(digest)) is not None:  # a failed one may be giving way
+                if (text := texts.get(digest)) is not None:
                     yield self._lean(digest, text, shared) if lean else self._record(digest, text)
+
+    def _ordered(self) -> list[str]:
+        """All digests in the order of `records`."""
+        with self._sentences("read"):
+            rows = self._connection.execute(
+                "SELECT digest FROM run "
+                "ORDER BY task, agent, agent_id, total_timesteps, seed, digest"
+            ).fetchall()
+        return [digest for (digest,) in rows]
 
     def digests(self, state: str | None = None) -> frozenset[str]:
         """Digests of all cells, or of those in one state, such as `"ok"`."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from registry.errors import StoreError
+from registry.errors import SettingError, StoreError
 from rlsuite.identity import key_of
 from rlsuite.records import RunRecord
 from rlsuite.reporting.gathering import FULL, gathered
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import load_suite
 
-__all__ = ["Stored", "is_store", "stored"]
+__all__ = ["Stored", "is_store", "refuse_second_store", "stored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,18 +43,26 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
 
     Raises:
         StoreError: there is no such store, it is damaged, or it holds nothing of this.
+        SettingError: both name a store.
         UnknownIdError: neither a file nor a suite.
         SuiteError: the suite cannot be used.
     """
     if is_store(source):
+        refuse_second_store(source, store)
         return _everything(Path(source))
     suite = load_suite(source)
     path = DEFAULT_PATH if store is None else Path(store)
-    cells = list(suite.cells())
+    cells = [(key_of(cell).digest, cell.label) for cell in suite.cells()]
     with Store(path, read_only=True) as opened:
-        found = ((cell, opened.get(key_of(cell).digest)) for cell in cells)
-        labelled = (replace(record, agent=cell.label) for cell, record in found if record)
-        records = tuple(gathered(labelled))
+        known = opened.digests()
+        there = [digest for digest, _ in cells if digest in known]
+        labels = [label for digest, label in cells if digest in known]
+        found = opened.records(lean=len(there) > FULL, of=there)
+        with _no_collection():
+            records = gathered(
+                record if record.agent == label else replace(record, agent=label)
+                for record, label in zip(found, labels, strict=True)
+            )
     if not records:
         raise StoreError(
             f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
@@ -62,7 +70,7 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
         )
     return Stored(
         path=path,
-        records=records,
+        records=tuple(records),
         title=suite.title or suite.name,
         suite=suite.name,
         missing=len(cells) - len(records),
@@ -75,9 +83,18 @@ def is_store(source: str) -> bool:
     return path.suffix in (".sqlite", ".db") or (path.is_file() and path.suffix != ".toml")
 
 
+def refuse_second_store(source: str, store: str | PathLike[str] | None) -> None:
+    """Raises `SettingError` if a store is named beside a source that is one itself."""
+    if store is not None:
+        raise SettingError(
+            f"{source!r} is a store itself, and --store {store} says where a suite or an agent is "
+            "looked up: leave one of them out."
+        )
+
+
 def _everything(path: Path) -> Stored:
     with Store(path, read_only=True) as opened:
-        many = len(opened.digests()) > FULL
+        many = sum(count for *_, count in opened.counts()) > FULL
         with _no_collection():
             records = gathered(opened.records(lean=many))
     if not records:

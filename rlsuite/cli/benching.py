@@ -99,8 +99,9 @@ def run_suite(
     elif not result.records:
         typer.echo("No cell was chosen, and none is stored: there is nothing to show.")
     else:
-        print_leaderboards(leaderboards(result.records))
-        written = _report(result, report, command_line(name, store, selection))
+        boards = leaderboards(result.records)
+        print_leaderboards(boards)
+        written = _report(result, report, command_line(name, store, selection), boards)
         _print_end(result.notes, result.reused, len(result.records), path, written)
         for line in failure_lines(result.failed):
             typer.echo(line)
@@ -139,8 +140,15 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(result: BenchmarkResult, report: Path | None, command: str) -> Path | None:
-    return result.report(report, command) if report is not None and result.records else None
+def _report(
+    result: BenchmarkResult,
+    report: Path | None,
+    command: str,
+    boards: Sequence[Leaderboard] | None = None,
+) -> Path | None:
+    if report is None or not result.records:
+        return None
+    return result.report(report, command, boards)
 
 
 @contextmanager

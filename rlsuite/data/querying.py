@@ -54,7 +54,7 @@ class Query:
     def __init__(self, path: str | PathLike[str] = DEFAULT_PATH) -> None:
         self.path = Path(path)
         with Store(self.path, read_only=True) as opened:
-            empty = not opened.digests()
+            empty = not opened.counts()
         if empty:
             raise StoreError(f"the store {self.path} is empty: there is nothing to ask.")
         self._connection = reader(self.path, BUSY_SECONDS)

@@ -87,7 +87,8 @@ def heartbeat(store: Store, owner: str, seconds: float = BEAT_SECONDS) -> Iterat
     def renew() -> None:
         with contextlib.suppress(StoreError), Store(store.path) as own:
             while not done.wait(seconds):
-                own.beat(owner)
+                with contextlib.suppress(StoreError):  # a full disk may have room again
+                    own.beat(owner)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()

@@ -6,6 +6,8 @@ import pytest
 
 import rlsuite
 from registry.errors import StoreError, UnknownIdError
+from rlsuite import stored as reading
+from rlsuite.reporting import gathering
 from rlsuite.store import Store
 from rlsuite.stored import stored
 
@@ -52,6 +54,25 @@ def test_the_label_of_the_suite_is_shown(suite, tmp_path):
     other = tmp_path / "renamed.toml"
     other.write_text(SUITE.replace('q = "rl', 'mine = "rl'))
     assert {record.agent for record in stored(str(other), store).records} == {"mine"}
+
+
+def test_two_labels_of_one_cell_are_both_shown(tmp_path):
+    suite = tmp_path / "labels.toml"
+    suite.write_text(SUITE + 'p = "rlsuite/QLearning-v0"\n')
+    store = tmp_path / "s.sqlite"
+    rlsuite.benchmark(str(suite), seeds=1, store=store)
+    found = stored(str(suite), store)
+    assert [record.agent for record in found.records] == ["q", "p"]
+    assert len({record.key.digest for record in found.records}) == 1
+
+
+def test_many_cells_of_a_suite_are_read_without_their_arrays(suite, tmp_path, monkeypatch):
+    store = tmp_path / "s.sqlite"
+    rlsuite.benchmark(suite, store=store)
+    assert all(record.training is not None for record in stored(suite, store).records)
+    for module in (reading, gathering):
+        monkeypatch.setattr(module, "FULL", 1)
+    assert [record.training for record in stored(suite, store).records] == [None, None]
 
 
 def test_nothing_there_is_a_sentence(suite, tmp_path):

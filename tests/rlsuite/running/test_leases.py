@@ -81,6 +81,25 @@ def test_the_heartbeat_renews_and_ends_all_leases(store):
     assert store.leases() == {}
 
 
+def test_the_heart_goes_on_after_a_beat_that_failed(store, monkeypatch):
+    beat, failed = Store.beat, []
+
+    def fails_once(self, owner):
+        if not failed:
+            failed.append(owner)
+            raise StoreError("the disk is full")
+        beat(self, owner)
+
+    monkeypatch.setattr(Store, "beat", fails_once)
+    store.claim("d", "me")
+    with heartbeat(store, "me", seconds=0.01):
+        deadline = time.monotonic() + 60
+        while store.leases()["d"].beat < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert store.leases()["d"].beat >= 1
+    assert failed == ["me"]
+
+
 def test_a_lease_that_could_not_be_ended_is_not_waited_for_by_its_own_process(store, monkeypatch):
     """As on a full disk: the next run in this process takes the cell over."""
 

@@ -8,6 +8,7 @@
     ├── UnsupportedSpaceError     (TypeError)     an agent cannot act in this kind of space
     ├── InvalidActionError        (ValueError)    an action outside the action space
     ├── InvalidObservationError   (ValueError)    NaN, infinity or a wrong shape
+    ├── DivergenceError           (ArithmeticError) training has led to NaN or infinity
     ├── OracleError               (ValueError)    the answer key cannot answer this question
     ├── CheckpointError           (OSError)       a checkpoint cannot be read, or is not its agent's
     ├── DataError                 (ValueError)    logged data that cannot be used
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 __all__ = [
     "CheckpointError",
     "DataError",
+    "DivergenceError",
     "InvalidActionError",
     "InvalidObservationError",
     "OracleError",
@@ -70,6 +72,10 @@ class InvalidActionError(RlsuiteError, ValueError):
 
 class InvalidObservationError(RlsuiteError, ValueError):
     """An observation that is not finite or not of the declared shape."""
+
+
+class DivergenceError(RlsuiteError, ArithmeticError):
+    """Training has led to NaN or infinity; it stops before they reach the weights."""
 
 
 class OracleError(RlsuiteError, ValueError):

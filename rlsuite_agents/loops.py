@@ -32,11 +32,12 @@ WORTH_COMPILING = 10_000
 class Session:
     """The running episode of a training environment, kept from one call of `learn` to the next."""
 
-    def __init__(self, env: gym.Env[Any, Any], seed: int) -> None:
+    def __init__(self, env: gym.Env[Any, Any], seed: int, member: int = 0) -> None:
+        """`member`: which one of several side by side, each with a seed of its own."""
         self.env = env
         self.tape = Tape()  # holds the observation and what a checkpoint needs
         self.over = True  # the next step has to reset first
-        self.seed: int | None = integer_seed(seed, Stream.ENVIRONMENT)  # for the first reset
+        self.seed: int | None = integer_seed(seed, Stream.ENVIRONMENT, member)  # first reset
         self.mask: Any = None
         self.unrestored: Any = None  # of a checkpoint that was loaded without an environment
         self.is_valid = observation_check(env.observation_space)

@@ -42,9 +42,9 @@ from rlsuite_agents.baselines.sb3_settings import (
     A2CConfig,
     DQNConfig,
     PPOConfig,
-    linear_start,
 )
 from rlsuite_agents.loops import check_steps
+from rlsuite_agents.parts.actor_critic_policy import gaussian_actions
 from rlsuite_agents.parts.checkpoint import (
     Checkpoint,
     generator_state,
@@ -55,8 +55,10 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.global_streams import GlobalStreams
+from rlsuite_agents.parts.lanes import members_of
 from rlsuite_agents.parts.networks import Activation, Layers, evaluate_rows, host_layer, relu
-from rlsuite_agents.parts.predict import predict_actions
+from rlsuite_agents.parts.predict import per_row, predict_actions
+from rlsuite_agents.parts.schedules import linear_start
 from rlsuite_agents.parts.spaces import (
     Detached,
     discrete_size,
@@ -352,15 +354,9 @@ class StableBaselinesAgent:
         rows, single = self._encoder.rows(observation)
         actions = self._outputs(rows)
         if not deterministic:
-            own = [self._prediction_rng] * len(rows)
-            generators = own if rngs is None else list(rngs)
-            if len(generators) != len(rows):
-                raise SettingError(
-                    f"predict wants one generator per row: {len(rows)}, got {len(generators)}."
-                )
-            std = np.exp(self.model.policy.log_std.detach().cpu().numpy())
-            noise = [rng.standard_normal(len(std), dtype=np.float32) for rng in generators]
-            actions = actions + std * np.stack(noise)
+            log_std = self.model.policy.log_std.detach().cpu().numpy()
+            generators = per_row(rngs, self._prediction_rng, len(rows))
+            actions = gaussian_actions(actions, log_std, generators)
         shaped = actions.reshape(len(rows), *space.shape)
         clipped = np.clip(shaped, space.low, space.high).astype(space.dtype)
         return clipped[0] if single else clipped
@@ -449,23 +445,12 @@ class _Budget(BaseCallback):
 
 def _members(env: Any, number: int) -> list[gym.Env[Any, Any]]:
     """The single environments to train in, `number` of them."""
-    if isinstance(env, gym.vector.VectorEnv):
-        if not isinstance(env, gym.vector.SyncVectorEnv):
-            raise SettingError(
-                f"of vector environments, SyncVectorEnv can be adapted, got {type(env).__name__}; "
-                "give one of those, or a single environment and num_envs."
-            )
-        if len(env.envs) != number:
-            raise SettingError(
-                f"num_envs is {number}, but the environment brings {len(env.envs)}; set it to that."
-            )
-        return list(env.envs)
-    if number > 1 and env.spec is None:
+    if isinstance(env, gym.vector.VectorEnv) and not isinstance(env, gym.vector.SyncVectorEnv):
         raise SettingError(
-            f"num_envs is {number}, but {env} has no spec to make copies from; make it with "
-            "gym.make, or give a SyncVectorEnv."
+            f"of vector environments, SyncVectorEnv can be adapted, got {type(env).__name__}; "
+            "give one of those, or a single environment and num_envs."
         )
-    return [env, *(gym.make(env.spec) for _ in range(number - 1))]
+    return members_of(env, number)
 
 
 def _check_actions(space: gym.Space[Any], config_type: type) -> None:

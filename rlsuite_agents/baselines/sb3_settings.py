@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from registry.errors import SettingError
+from rlsuite_agents.parts.schedules import linear_start
 
-__all__ = ["A2CConfig", "DQNConfig", "PPOConfig", "linear_start"]
+__all__ = ["A2CConfig", "DQNConfig", "PPOConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,15 +98,6 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-
-
-def linear_start(rate: str) -> float:
-    """Reads x from "lin_x"; NaN where the text is another one."""
-    kind, _, number = rate.partition("_")
-    try:
-        return float(number) if kind == "lin" else math.nan
-    except ValueError:
-        return math.nan
 
 
 def _number(value: Any) -> bool:

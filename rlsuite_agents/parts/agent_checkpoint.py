@@ -19,9 +19,19 @@ from rlsuite_agents.parts.checkpoint import (
     save_checkpoint,
 )
 from rlsuite_agents.parts.env_state import capture, decode, encode, restore
-from rlsuite_agents.parts.spaces import Detached, space_from_json, space_to_json
+from rlsuite_agents.parts.spaces import (
+    Detached,
+    single_spaces,
+    space_from_json,
+    space_to_json,
+)
 
-__all__ = ["load_agent_checkpoint", "save_agent_checkpoint"]
+__all__ = [
+    "load_agent_checkpoint",
+    "resume_session",
+    "save_agent_checkpoint",
+    "session_state",
+]
 
 
 def save_agent_checkpoint(
@@ -41,20 +51,14 @@ def save_agent_checkpoint(
     Raises:
         CheckpointError: it cannot be written.
     """
-    session = agent.session
-    running = session.unrestored or {
-        "over": session.over,
-        "seed": session.seed,
-        "mask": encode(session.mask),
-        "environment": capture(agent.env, session.tape),
-    }
+    observation_space, action_space = single_spaces(agent.env)
     state = {
         "num_timesteps": agent.num_timesteps,
         "rng": generator_state(agent.rng),
         "prediction_rng": generator_state(agent.prediction_rng),
-        "observation_space": space_to_json(agent.env.observation_space),
-        "action_space": space_to_json(agent.env.action_space),
-        "session": running,
+        "observation_space": space_to_json(observation_space),
+        "action_space": space_to_json(action_space),
+        "session": session_state(agent.session),
         "own": dict(own or {}),
     }
     save_checkpoint(path, agent=agent.id, config=agent.config, arrays=arrays, state=state)
@@ -93,18 +97,45 @@ def load_agent_checkpoint(
     return agent, dataclasses.replace(found, state={**found.state, **found.value("own", dict)})
 
 
+def session_state(session: Any) -> dict[str, Any]:
+    """A `Session`, or the `Lanes` of several, as JSON."""
+    if session.unrestored is not None:
+        return session.unrestored
+    if hasattr(session, "capture"):
+        return session.capture()
+    return {
+        "over": session.over,
+        "seed": session.seed,
+        "mask": encode(session.mask),
+        "environment": capture(session.env, session.tape),
+    }
+
+
+def resume_session(session: Any, saved: Mapping[str, Any]) -> None:
+    """Puts a fresh session, or lanes, where `session_state` found others.
+
+    Raises:
+        CheckpointError: the environment cannot be put back there.
+        KeyError, TypeError, ValueError: the state is malformed.
+    """
+    if hasattr(session, "restore"):
+        session.restore(saved)
+        return
+    session.over, session.seed = saved["over"], saved["seed"]
+    session.mask, environment = decode(saved["mask"]), saved["environment"]
+    if environment is not None:
+        restore(session.env, environment, session.tape)
+
+
 def _restore_session(session: Any, found: Checkpoint, env: gym.Env[Any, Any] | None) -> None:
     saved = found.value("session", dict)
     if env is None:
         session.unrestored = saved  # so that saving again loses nothing
         return
     try:
-        session.over, session.seed = saved["over"], saved["seed"]
-        session.mask, environment = decode(saved["mask"]), saved["environment"]
+        resume_session(session, saved)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{found.path}: the running episode is not readable.") from error
-    if environment is not None:
-        restore(env, environment, session.tape)
 
 
 def _detached(found: Checkpoint) -> Detached:
@@ -118,8 +149,8 @@ def _detached(found: Checkpoint) -> Detached:
 
 
 def _same_spaces(found: Checkpoint, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    for name, saved in zip(("observation_space", "action_space"), _spaces(found), strict=True):
-        given = getattr(env, name)
+    names = ("observation_space", "action_space")
+    for name, saved, given in zip(names, _spaces(found), single_spaces(env), strict=True):
         if saved is not None and saved != given:
             raise CheckpointError(
                 f"{found.path} was trained with the {name} {saved}, but this environment has "

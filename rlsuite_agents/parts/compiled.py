@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bound", "compiled"]
+__all__ = ["bound", "compiled", "kept"]
 
 HELPER = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """How what is called inside is compiled: into its caller alone, so that handing over is free."""
@@ -28,6 +28,12 @@ def compiled(rule: FunctionType) -> Callable[..., Any]:
         The compiled function. Compilation happens at its first call.
     """
     return bound(rule)
+
+
+@functools.cache
+def kept(rule: FunctionType) -> Callable[..., Any]:
+    """`compiled`, and kept on disk for the next process."""
+    return bound(rule, keep=True)
 
 
 def bound(text: Any, /, *, keep: bool = False, **names: Any) -> Any:

@@ -82,6 +82,22 @@ class Encoder:
             raise InvalidObservationError("one observation was expected, got a batch of them.")
         return rows[0]
 
+    def into(self, observation: Any, row: NDArray[np.float32]) -> None:
+        """Writes `one(observation)` to `row` [size].
+
+        Where all of the space is one `Box`, whoever collects rows checks them for NaN at once.
+
+        Raises:
+            InvalidObservationError: as `one`.
+        """
+        if len(self.leaves) > 1 or self._hot:
+            row[:] = self.one(observation)
+            return
+        value = np.asarray(observation)
+        if value.shape != self.leaves[0].shape or value.dtype.kind not in "iufb":
+            value = self.one(observation)  # says what is wrong
+        row[:] = value if value.ndim == 1 else value.reshape(-1)
+
     def rows(self, observation: Any) -> tuple[NDArray[np.float32], bool]:
         """Rows [B, size] of one observation or a batch, and whether it was a single one.
 

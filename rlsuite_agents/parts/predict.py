@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import SettingError
-from rlsuite_agents.parts.spaces import batch_size
+from rlsuite_agents.parts.spaces import batch_size, single_spaces
 
-__all__ = ["as_batch", "context_free", "draw", "mask_rows", "predict", "predict_actions", "rows_of"]
+__all__ = [
+    "as_batch",
+    "context_free",
+    "draw",
+    "mask_rows",
+    "per_row",
+    "predict",
+    "predict_actions",
+    "rows_of",
+]
 
 
 def predict(
@@ -39,7 +48,7 @@ def predict_actions(
     For one observation an `np.int64`, for a batch an int64 array [B]. `mask`: [A] or [B, A].
     `rngs`: one generator per row, each drawing one uniform; or `agent.prediction_rng` for all.
     """
-    size = batch_size(agent.env.observation_space, observation)
+    size = batch_size(single_spaces(agent.env)[0], observation)
     rows = as_batch(observation) if size is None else observation
     if mask is not None and size is None:
         mask = np.asarray(mask)[None]
@@ -47,7 +56,7 @@ def predict_actions(
     if deterministic:
         actions = probabilities.argmax(axis=1)
     else:
-        generators = _per_row(rngs, agent.prediction_rng, len(probabilities))
+        generators = per_row(rngs, agent.prediction_rng, len(probabilities))
         pairs = zip(probabilities, generators, strict=True)
         actions = np.array([draw(row, rng) for row, rng in pairs], np.int64)
     return np.int64(actions[0]) if size is None else actions
@@ -99,7 +108,8 @@ def context_free(
     return np.array([row(allowed) for allowed in mask])
 
 
-def _per_row(rngs: Any, own: np.random.Generator, rows: int) -> Sequence[np.random.Generator]:
+def per_row(rngs: Any, own: np.random.Generator, rows: int) -> Sequence[np.random.Generator]:
+    """A generator for each row: those given, or one's own for all."""
     if rngs is None:
         return [own] * rows
     generators = [rngs] if isinstance(rngs, np.random.Generator) else list(rngs)

@@ -26,6 +26,7 @@ __all__ = [
     "finite",
     "observation_check",
     "on_cpu",
+    "single_spaces",
     "space_from_json",
     "space_to_json",
     "table_rows",
@@ -70,6 +71,12 @@ def on_cpu(device: str, agent: str) -> None:
     """Raises `SettingError` unless the device is `"cpu"` or `"auto"`: tables gain from no GPU."""
     if device not in ("cpu", "auto"):
         raise SettingError(f'{agent} runs on the CPU: device must be "cpu", got {device!r}.')
+
+
+def single_spaces(env: Any) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Spaces of one observation and one action, of an environment or a vector of them."""
+    single = "single_" if isinstance(env, gym.vector.VectorEnv) else ""
+    return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
 
 
 def batch_size(space: spaces.Space[Any], observation: Any) -> int | None:

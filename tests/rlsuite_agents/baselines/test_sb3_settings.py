@@ -9,7 +9,8 @@ import pytest
 import stable_baselines3
 
 from registry.errors import SettingError
-from rlsuite_agents.baselines.sb3_settings import A2CConfig, DQNConfig, PPOConfig, linear_start
+from rlsuite_agents.baselines.sb3_settings import A2CConfig, DQNConfig, PPOConfig
+from rlsuite_agents.parts.schedules import linear_start
 
 OURS = {"num_envs", "total_timesteps", "net_arch", "activation"}
 PAIRS = [

@@ -1,0 +1,291 @@
+"""Proximal policy optimisation, PPO (Schulman et al. 2017, algorithm 1, the clipped surrogate).
+
+    L(θ) = -E_t[ min(r_t A_t, clip(r_t, 1 - ε, 1 + ε) A_t) + c₂ H(π_θ(·|S_t)) ]
+           + c₁ E_t[ (v_θ(S_t) - G_t)² ],      r_t = π_θ(A_t|S_t) / π_old(A_t|S_t)   (eq. 7 and 9)
+
+with generalised advantages A_t (Schulman et al. 2016) and G_t = A_t + v_old(S_t). After `n_steps`
+steps of each of `num_envs` environments, `n_epochs` passes of Adam are made over the rollout.
+
+Differs from the paper in what Huang et al. (2022, "The 37 implementation details of PPO") found in
+the code of its authors: orthogonal weights, two separate networks, advantages normalised in each
+minibatch, the gradient clipped by its norm. Differs from that code: a time limit is not a terminal
+state, the target goes on there with the value of the last observation.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.contracts import Callback
+from registry.errors import SettingError
+from registry.seeding import Stream, generator
+from rlsuite_agents.functional.actor_critic import CLIPPED, ENTROPY, KL, POLICY_LOSS, VALUE_LOSS
+from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSettings
+from rlsuite_agents.parts.actor_critic_policy import policy_probabilities, predict, state_values
+from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.collector import Collector, learn_in_lanes
+from rlsuite_agents.parts.device import resolve_device, single_thread
+from rlsuite_agents.parts.features import Encoder
+from rlsuite_agents.parts.heads import head_of
+from rlsuite_agents.parts.optimizers import Adam
+from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
+from rlsuite_agents.parts.settings import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_range,
+    check_widths,
+)
+from rlsuite_agents.parts.spaces import single_spaces
+
+__all__ = ["PPO", "PPOConfig", "PPOMetrics"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PPOConfig:
+    """Settings of `PPO`. A rate "lin_x" falls linearly from x to 0 over `total_timesteps`."""
+
+    num_envs: int = 1  # N, environments stepped together
+    total_timesteps: int | None = None  # horizon of the rates that fall
+    n_steps: int = 128  # T, steps of each environment in a rollout
+    batch_size: int = 64  # of a minibatch, at most N T
+    n_epochs: int = 10  # passes over each rollout
+    learning_rate: float | str = 3e-4  # α of Adam, above 0, or "lin_x"
+    gamma: float = 0.99  # γ, in [0, 1]
+    gae_lambda: float = 0.95  # λ, in [0, 1]
+    clip_range: float | str = 0.2  # ε of the ratio, above 0, or "lin_x"
+    clip_range_vf: float | str | None = None  # the same of the values; None clips nothing
+    normalize_advantage: bool = True  # per minibatch
+    ent_coef: float = 0.0  # c₂, at least 0
+    vf_coef: float = 0.5  # c₁, at least 0
+    max_grad_norm: float = 0.5  # above 0
+    target_kl: float | None = None  # the epochs stop beyond 1.5 times this; None: never
+    net_arch: tuple[int, ...] = (64, 64)  # hidden layers of each network
+    activation: Literal["tanh", "relu"] = "tanh"  # between them
+    normalize_observations: bool = False  # by running mean and standard deviation
+    normalize_rewards: bool = False  # by the running standard deviation of the return
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "n_steps", "batch_size", "n_epochs"):
+            check_count(self, name, 1)
+        for name in ("gamma", "gae_lambda"):
+            check_range(self, name, "[0, 1]")
+        for name in ("ent_coef", "vf_coef"):
+            check_range(self, name, "[0, inf]")
+        check_range(self, "max_grad_norm", "(0, inf]")
+        if self.target_kl is not None:
+            check_range(self, "target_kl", "(0, inf]")
+        for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
+            check_flag(self, name)
+        check_choice(self, "activation", ("tanh", "relu"))
+        check_widths(self, "net_arch")
+        check_rate(self, "learning_rate")
+        check_rate(self, "clip_range")
+        check_rate(self, "clip_range_vf", none=True)
+        check_horizon(self, "learning_rate", "clip_range", "clip_range_vf")
+        if self.batch_size > self.num_envs * self.n_steps:
+            raise SettingError(
+                f"PPOConfig.batch_size must be at most num_envs * n_steps, the "
+                f"{self.num_envs * self.n_steps} steps of a rollout, got {self.batch_size}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PPOMetrics:
+    """What one update did; losses are means over all its minibatches. See `docs/agents/ppo.md`."""
+
+    num_timesteps: int
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    approx_kl: float
+    clip_fraction: float
+    explained_variance: float
+    gradient_norm: float
+    advantage_mean: float
+    advantage_std: float
+    learning_rate: float
+    clip_range: float
+    gradient_steps: int
+    episodes: int
+    episode_return: float
+    episode_length: float
+    steps_per_second: float
+
+
+class PPO:
+    """PPO for `Discrete` actions with masks, and for `Box` actions.
+
+    It acts and learns in NumPy, by gradients written by hand and compiled loops.
+
+    Attributes:
+        metrics: of the latest update, None before the first.
+        on_update: called with the metrics of each update, where it is set.
+    """
+
+    id = "rlsuite/PPO-v0"
+    config_type = PPOConfig
+    predict = predict
+
+    def __init__(
+        self, env: Any, config: PPOConfig = PPOConfig(), *, seed: int, device: str = "cpu"
+    ) -> None:
+        self.env, self.config, self.num_timesteps, self.unspent = env, config, 0, 0
+        self.device = resolve_device(device)
+        self.rng = generator(seed, Stream.AGENT, 0)
+        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        observation_space, action_space = single_spaces(env)
+        self.encoder, self.head = Encoder(observation_space), head_of(action_space, "PPO")
+        self.networks = ActorCritic(
+            self.encoder.size,
+            self.head,
+            config.net_arch,
+            config.activation,
+            generator(seed, Stream.AGENT, 2),
+            self.device,
+        )
+        self.optimizer = Adam(self.networks.parameters, eps=1e-5)
+        self.collector = Collector(env, config, self.encoder, self.head, seed)
+        self.session = self.collector.lanes
+        self.metrics: PPOMetrics | None = None
+        self.on_update: Callable[[PPOMetrics], Any] | None = None
+        self._clock = math.nan
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None) -> PPO:
+        """Takes `total_timesteps` further steps, all environments together; may be called again.
+
+        Steps too few for one of every environment, and a part of a rollout, are kept for the next
+        call.
+
+        Args:
+            total_timesteps: at least 0.
+            callback: called with the agent after each step of all environments; False stops.
+
+        Raises:
+            SettingError: the number is not whole or is negative.
+            InvalidObservationError: an environment returned NaN.
+            DivergenceError: the loss has no finite gradient any more.
+        """
+        self._clock = time.perf_counter()
+        with single_thread():
+            return learn_in_lanes(self, total_timesteps, callback)
+
+    def step(self) -> int:
+        """One step of every environment, and an update where a rollout is full; how many steps."""
+        taken = self.collector.step(self.networks, self.rng, self.num_timesteps)
+        self.num_timesteps += taken
+        if self.collector.rollout.full:
+            self._update()
+        return taken
+
+    def _update(self) -> None:
+        """`n_epochs` passes over the rollout in minibatches."""
+        c = self.config
+        e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
+        learning_rate, loss = self._rates(self.num_timesteps - len(e))
+        spread = float(e.returns.var())
+        explained = 1.0 - float((e.returns - e.values).var()) / spread if spread else math.nan
+        sums, norms = self._epochs(e, learning_rate, loss)
+        mean = sums.mean(axis=0)
+        now, episodes = time.perf_counter(), self.collector.episodes.means()
+        self.metrics = PPOMetrics(
+            num_timesteps=self.num_timesteps,
+            policy_loss=float(mean[POLICY_LOSS]),
+            value_loss=float(mean[VALUE_LOSS]),
+            entropy=float(mean[ENTROPY]),
+            approx_kl=float(mean[KL]),
+            clip_fraction=float(mean[CLIPPED]),
+            explained_variance=explained,
+            gradient_norm=float(np.mean(norms)) if norms else math.nan,
+            advantage_mean=float(e.advantages.mean()),
+            advantage_std=float(e.advantages.std()),
+            learning_rate=learning_rate,
+            clip_range=loss.clip_range,
+            gradient_steps=len(norms),
+            episodes=episodes[0],
+            episode_return=episodes[1],
+            episode_length=episodes[2],
+            steps_per_second=len(e) / (now - self._clock),
+        )
+        self._clock = now
+        if self.on_update is not None:
+            self.on_update(self.metrics)
+
+    def _rates(self, step: int) -> tuple[float, LossSettings]:
+        """α and the numbers in the loss, of a rollout that began after this step."""
+        c = self.config
+        clip_range, clip_range_vf = (
+            math.inf if rate is None else rate_at(rate, step, c.total_timesteps)
+            for rate in (c.clip_range, c.clip_range_vf)
+        )
+        loss = LossSettings(clip_range, clip_range_vf, c.ent_coef, c.vf_coef, c.normalize_advantage)
+        return rate_at(c.learning_rate, step, c.total_timesteps), loss
+
+    def _epochs(
+        self, e: Experience, learning_rate: float, loss: LossSettings
+    ) -> tuple[NDArray[np.float64], list[float]]:
+        """The gradient steps: means of each minibatch [M, 5], norm of each gradient taken."""
+        c = self.config
+        sums: list[NDArray[np.float64]] = []
+        norms: list[float] = []
+        for _ in range(c.n_epochs):
+            order = self.rng.permutation(len(e))
+            for start in range(0, len(e), c.batch_size):
+                sums.append(self.networks.gradient(e, order[start : start + c.batch_size], loss))
+                if c.target_kl is not None and sums[-1][KL] > 1.5 * c.target_kl:
+                    return np.array(sums), norms
+                norms.append(self.optimizer.step(learning_rate, c.max_grad_norm))
+        return np.array(sums), norms
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """π(a|s), [B, A]; each row is computed as if it were alone.
+
+        Args:
+            observations: a batch of B.
+            deterministic: all probability on the best action, the lowest index among equals.
+            mask: allowed actions, [B, A]; None is the observations' own `action_mask`, or all.
+
+        Raises:
+            UnsupportedSpaceError: the actions are not `Discrete`.
+            InvalidObservationError: an observation is not one of the space.
+        """
+        return policy_probabilities(self, observations, deterministic, mask)
+
+    def state_values(self, observations: Any) -> NDArray[np.float64]:
+        """v̂(s) of a batch, [B]; of normalised rewards, where that is set."""
+        return state_values(self, observations)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
+        arrays = {
+            "parameters": self.networks.parameters.vector,
+            **self.optimizer.arrays(),
+            **self.collector.arrays(),
+        }
+        own = {"filled": self.collector.rollout.filled, "unspent": self.unspent}
+        save_agent_checkpoint(self, path, arrays, own)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> PPO:
+        """Reads a checkpoint; without `env` the agent can predict, but not learn.
+
+        Raises:
+            CheckpointError: the file cannot be used, or belongs to another environment.
+        """
+        agent, found = load_agent_checkpoint(cls, path, env, device)
+        vector, own = agent.networks.parameters.vector, found.value("own", dict)
+        vector[:] = found.array("parameters", vector.shape, np.float32)
+        agent.optimizer.restore(found)
+        agent.collector.restore(found, own)
+        agent.unspent = int(own["unspent"])
+        return agent

@@ -1,0 +1,123 @@
+"""Collects rollouts: lanes, normalisation, episode totals, and the budget of `learn`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.contracts import Callback
+from registry.errors import InvalidObservationError
+from rlsuite_agents.loops import check_steps
+from rlsuite_agents.parts.actor_critic import ActorCritic, Experience
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.features import Encoder
+from rlsuite_agents.parts.heads import Head
+from rlsuite_agents.parts.lanes import lanes_of
+from rlsuite_agents.parts.normalizer import ObservationNormalizer, RewardNormalizer
+from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
+
+__all__ = ["Collector", "learn_in_lanes"]
+
+Floats = NDArray[np.float32]
+
+
+class Collector:
+    """Steps the environments with a policy and fills rollouts.
+
+    Attributes:
+        lanes: where the episodes run.
+        rollout: the part collected so far.
+        episodes: their totals, in rewards as the environment pays them.
+    """
+
+    def __init__(self, env: Any, config: Any, encoder: Encoder, head: Head, seed: int) -> None:
+        """Resets nothing yet.
+
+        Args:
+            env: an environment or a vector of them.
+            config: `num_envs`, `n_steps`, `gamma`, `normalize_observations`, `normalize_rewards`.
+            encoder: of one observation.
+            head: of the policy.
+            seed: of the environments.
+        """
+        n = config.num_envs
+        self.lanes = lanes_of(env, n, encoder, seed)
+        self.rollout = Rollout(config.n_steps, n, encoder.size, head)
+        self.episodes = EpisodeTotals.of(n)
+        self.observations = (
+            ObservationNormalizer(encoder.size) if config.normalize_observations else None
+        )
+        self.rewards = RewardNormalizer(n, config.gamma) if config.normalize_rewards else None
+        self._head = head
+
+    def step(self, networks: ActorCritic, rng: np.random.Generator, number: int) -> int:
+        """One step of every lane, added to the rollout; returns how many steps of experience.
+
+        Raises:
+            InvalidObservationError: an environment returned NaN, or what is outside its space.
+        """
+        seen, mask = self.lanes.observe()
+        alive = self.lanes.alive
+        if self.observations is not None:
+            self.observations.update(seen[alive])
+        features = self.scaled(seen)
+        actions, log_prob = networks.act(features, mask, rng)
+        self.rollout.add(features, mask, actions, log_prob, alive)
+        stepped = self.lanes.step(self._head.played(actions), number)
+        if not np.isfinite(stepped.features).all():
+            raise InvalidObservationError(
+                f"step {number + 1}: an environment returned an observation that holds NaN or "
+                "infinity."
+            )
+        self.episodes.add(stepped, alive)
+        rewards = stepped.rewards
+        if self.rewards is not None:
+            rewards = self.rewards(rewards, stepped.over, alive)
+        self.rollout.finish(stepped, rewards, self.scaled(stepped.features))
+        return int(alive.sum())
+
+    def experience(self, networks: ActorCritic, gamma: float, gae_lambda: float) -> Experience:
+        """What a full rollout teaches; the next one begins."""
+        return self.rollout.experience(networks.values_of, gamma, gae_lambda)
+
+    def scaled(self, features: Floats) -> Floats:
+        """Normalised features, where that is set."""
+        return features if self.observations is None else self.observations(features)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """For a checkpoint; the lanes are in the session."""
+        parts = (self.rollout, self.episodes, self.observations, self.rewards)
+        return {k: v for part in parts if part is not None for k, v in part.arrays().items()}
+
+    def restore(self, found: Checkpoint, own: Mapping[str, Any]) -> None:
+        """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
+        self.rollout.restore(found, int(own["filled"]))
+        for part in (self.episodes, self.observations, self.rewards):
+            if part is not None:
+                part.restore(found)
+
+
+def learn_in_lanes(agent: Any, total_timesteps: int, callback: Callback | None) -> Any:
+    """Lets an agent of several lanes take `total_timesteps` further steps, all lanes together.
+
+    Steps too few for one of all lanes are kept for the next call, so that `learn(a); learn(b)`
+    equals `learn(a + b)`. `callback(agent)` follows each step of all lanes; False stops.
+
+    Args:
+        agent: `step()` takes one step in every lane and returns how many; `unspent` is kept here.
+        total_timesteps: at least 0.
+        callback: or None.
+
+    Raises:
+        SettingError: the number of steps is not whole or is negative.
+    """
+    budget = check_steps(total_timesteps) + agent.unspent
+    while budget >= agent.config.num_envs:
+        budget -= agent.step()
+        if callback is not None and callback(agent) is False:
+            budget = 0
+    agent.unspent = budget
+    return agent

@@ -1,0 +1,87 @@
+"""Optimisers on a flat vector of parameters: one compiled loop a step, gradient clipping included.
+
+What torch's optimisers do, without their overhead, which exceeds the arithmetic of small networks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import DivergenceError
+from rlsuite_agents.functional.optimizers import adam_step, clip_scale, rmsprop_step
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.compiled import kept
+from rlsuite_agents.parts.mlp_gradient import Parameters
+
+__all__ = ["Adam", "RMSProp"]
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) with β₁ = 0.9 and β₂ = 0.999."""
+
+    def __init__(self, parameters: Parameters, eps: float = 1e-8) -> None:
+        self.parameters, self.eps, self.steps = parameters, eps, 0
+        self.first = np.zeros_like(parameters.vector)
+        self.second = np.zeros_like(parameters.vector)
+
+    def step(self, learning_rate: float, max_norm: float = math.inf) -> float:
+        """One step down the gradient; returns its norm before it was clipped to `max_norm`."""
+        self.steps += 1
+        p, norm = self.parameters, gradient_norm(self.parameters)
+        alpha = learning_rate / (1.0 - 0.9**self.steps)
+        root = 1.0 / math.sqrt(1.0 - 0.999**self.steps)
+        numbers = (clip_scale(norm, max_norm), 0.9, 0.999, 0.1, 0.001, alpha, root, self.eps)
+        kept(adam_step)(p.vector, p.gradient, self.first, self.second, *map(np.float32, numbers))
+        return norm
+
+    def arrays(self, name: str = "optimizer") -> dict[str, NDArray[Any]]:
+        """What it has accumulated, for a checkpoint."""
+        return {
+            f"{name}.first": self.first,
+            f"{name}.second": self.second,
+            f"{name}.steps": np.array(self.steps, np.int64),
+        }
+
+    def restore(self, found: Checkpoint, name: str = "optimizer") -> None:
+        """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
+        self.steps = int(found.array(f"{name}.steps", (), np.int64))
+        for part, array in (("first", self.first), ("second", self.second)):
+            array[:] = found.array(f"{name}.{part}", array.shape, np.float32)
+
+
+class RMSProp:
+    """RMSprop (Tieleman & Hinton 2012) with ρ = 0.99."""
+
+    def __init__(self, parameters: Parameters, eps: float = 1e-5) -> None:
+        self.parameters, self.eps = parameters, eps
+        self.second = np.zeros_like(parameters.vector)
+
+    def step(self, learning_rate: float, max_norm: float = math.inf) -> float:
+        """One step down the gradient; returns its norm before it was clipped to `max_norm`."""
+        p, norm = self.parameters, gradient_norm(self.parameters)
+        numbers = (clip_scale(norm, max_norm), 0.99, 0.01, learning_rate, self.eps)
+        kept(rmsprop_step)(p.vector, p.gradient, self.second, *map(np.float32, numbers))
+        return norm
+
+    def arrays(self, name: str = "optimizer") -> dict[str, NDArray[Any]]:
+        """What it has accumulated, for a checkpoint."""
+        return {f"{name}.second": self.second}
+
+    def restore(self, found: Checkpoint, name: str = "optimizer") -> None:
+        """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
+        self.second[:] = found.array(f"{name}.second", self.second.shape, np.float32)
+
+
+def gradient_norm(parameters: Parameters) -> float:
+    """The Euclidean norm of the whole gradient; raises `DivergenceError` unless it is finite."""
+    norm = math.sqrt(float(np.dot(parameters.gradient, parameters.gradient)))
+    if not math.isfinite(norm):
+        raise DivergenceError(
+            f"the norm of the gradient is {norm}: the training has diverged, and stops before the "
+            "weights do. Lower the learning rate, or normalise rewards and observations."
+        )
+    return norm

@@ -1,0 +1,197 @@
+"""T steps of N lanes, collected by one policy, and what is to be learned from them.
+
+A terminal state has no value; a time limit is no terminal state, so the target goes on there with
+the value of the last observation, and λ is 0, so that nothing of the next episode leaks in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlsuite_agents.functional.returns import generalized_advantages
+from rlsuite_agents.parts.actor_critic import Experience
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.heads import EVERYTHING, Head
+from rlsuite_agents.parts.lanes import Stepped
+
+__all__ = ["EpisodeTotals", "Rollout"]
+
+Floats = NDArray[np.float32]
+
+
+class Rollout:
+    """Arrays [T, N, ...] that fill up step by step."""
+
+    def __init__(self, steps: int, lanes: int, width: int, head: Head) -> None:
+        """Empty.
+
+        Args:
+            steps: T.
+            lanes: N.
+            width: d, of a row of features.
+            head: says what actions look like.
+        """
+        shape = (steps, lanes)
+        self.filled, self.shape = 0, shape
+        self.features = np.zeros((*shape, width), np.float32)
+        self.ahead = np.zeros((lanes, width), np.float32)  # S' of the latest step
+        self.actions: NDArray[Any] = np.zeros((*shape, *head.action_shape), head.action_dtype)
+        self.log_prob = np.zeros(shape, np.float32)
+        self.rewards = np.zeros(shape)
+        self.terminated, self.truncated, self.alive = (np.zeros(shape, np.bool_) for _ in "xyz")
+        self.masks: NDArray[np.bool_] = EVERYTHING  # [T, N, A] from the first mask on
+        self.last: dict[tuple[int, int], Floats] = {}  # (t, lane): S' where an episode was cut off
+        self._n_actions = head.size
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to learn."""
+        return self.filled == self.shape[0]
+
+    def add(
+        self,
+        features: Floats,
+        mask: NDArray[np.bool_],
+        actions: NDArray[Any],
+        log_prob: Floats,
+        alive: NDArray[np.bool_],
+    ) -> None:
+        """The first half of a step: what was seen and done, in each lane."""
+        t = self.filled
+        self.features[t], self.actions[t], self.log_prob[t] = features, actions, log_prob
+        self.alive[t] = alive
+        if len(mask) and not len(self.masks):
+            self.masks = np.ones((*self.shape, self._n_actions), np.bool_)
+        if len(self.masks):
+            self.masks[t] = mask if len(mask) else True
+
+    def finish(self, stepped: Stepped, rewards: NDArray[np.float64], ahead: Floats) -> None:
+        """The second half: what came of it. `ahead`: features of S', [N, d]."""
+        t = self.filled
+        self.rewards[t] = rewards
+        self.terminated[t], self.truncated[t] = stepped.terminated, stepped.truncated
+        for k in np.flatnonzero(stepped.truncated).tolist():
+            self.last[t, k] = ahead[k].copy()
+        self.ahead[:] = ahead
+        self.filled = t + 1
+
+    def experience(
+        self, values_of: Callable[[Floats], Floats], gamma: float, gae_lambda: float
+    ) -> Experience:
+        """Advantages and returns of a full rollout; afterwards it is empty again.
+
+        Args:
+            values_of: v̂ of rows of features, [..., d] to [...].
+            gamma: γ.
+            gae_lambda: λ of the generalised advantages.
+        """
+        values = values_of(self.features)
+        v_next = np.concatenate([values[1:], values_of(self.ahead)[None]])
+        if self.last:
+            found = values_of(np.stack(list(self.last.values())))
+            for (t, k), value in zip(self.last, found, strict=True):
+                v_next[t, k] = value
+        advantages = generalized_advantages(
+            self.rewards,
+            gamma * ~self.terminated,
+            values,
+            v_next,
+            gae_lambda * ~(self.terminated | self.truncated),
+        )
+        self.filled, self.last = 0, {}
+        keep = self.alive.reshape(-1)
+        columns: tuple[NDArray[Any], ...] = (
+            self.features.reshape(-1, self.features.shape[-1]),
+            self.masks.reshape(-1, self.masks.shape[-1]) if len(self.masks) else EVERYTHING,
+            self.actions.reshape(-1, *self.actions.shape[2:]),
+            self.log_prob.reshape(-1),
+            values.reshape(-1),
+            advantages.reshape(-1).astype(np.float32),
+            (advantages + values).reshape(-1).astype(np.float32),
+        )
+        if keep.all():
+            return Experience(*columns)
+        return Experience(*(c[keep] if len(c) else c for c in columns))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The part that is filled, for a checkpoint."""
+        n = self.filled
+        keys = np.array(list(self.last), np.int64).reshape(-1, 2)
+        finals = np.array(list(self.last.values()), np.float32).reshape(len(keys), -1)
+        found = {name: getattr(self, name)[:n] for name in COLUMNS}
+        found["masks"] = self.masks[:n] if len(self.masks) else np.zeros((0, 0, 0), np.bool_)
+        found |= {"ahead": self.ahead, "last.keys": keys, "last.features": finals}
+        return {f"rollout.{name}": array for name, array in found.items()}
+
+    def restore(self, found: Checkpoint, filled: int) -> None:
+        """Goes on from `arrays` with so many steps; raises `CheckpointError` where they misfit."""
+        self.filled = filled
+        for name in COLUMNS:
+            column = getattr(self, name)
+            shape = (filled, *column.shape[1:])
+            column[:filled] = found.array(f"rollout.{name}", shape, column.dtype)
+        self.ahead[:] = found.array("rollout.ahead", self.ahead.shape, np.float32)
+        masks = found.arrays["rollout.masks"]
+        if masks.shape[-1]:
+            self.masks = np.ones((*self.shape, self._n_actions), np.bool_)
+            self.masks[:filled] = masks
+        keys = found.arrays["rollout.last.keys"].tolist()
+        width = self.features.shape[-1] if keys else 0
+        finals = found.array("rollout.last.features", (len(keys), width), np.float32)
+        self.last = {(t, k): row for (t, k), row in zip(keys, finals, strict=True)}
+
+
+COLUMNS = (
+    *("features", "actions", "log_prob", "rewards"),
+    *("terminated", "truncated", "alive"),
+)
+
+
+@dataclass(slots=True)
+class EpisodeTotals:
+    """Undiscounted returns and lengths: of the running episodes [N], and of those that ended."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    ended: list[tuple[float, int]]
+
+    @classmethod
+    def of(cls, lanes: int) -> EpisodeTotals:
+        """None so far."""
+        return cls(np.zeros(lanes), np.zeros(lanes, np.int64), [])
+
+    def add(self, stepped: Stepped, alive: NDArray[np.bool_]) -> None:
+        """One step of every lane that is alive."""
+        self.returns += stepped.rewards * alive
+        self.lengths += alive
+        for k in np.flatnonzero(stepped.over):
+            self.ended.append((float(self.returns[k]), int(self.lengths[k])))
+            self.returns[k], self.lengths[k] = 0.0, 0
+
+    def means(self) -> tuple[int, float, float]:
+        """Episodes since the last call, their mean return and mean length; NaN if there is none."""
+        ended, self.ended = self.ended, []
+        if not ended:
+            return 0, np.nan, np.nan
+        returns, lengths = zip(*ended, strict=True)
+        return len(ended), float(np.mean(returns)), float(np.mean(lengths))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """For a checkpoint."""
+        return {
+            "episodes.returns": self.returns,
+            "episodes.lengths": self.lengths,
+            "episodes.ended": np.array(self.ended, np.float64).reshape(-1, 2),
+        }
+
+    def restore(self, found: Checkpoint) -> None:
+        """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
+        self.returns = found.array("episodes.returns", self.returns.shape)
+        self.lengths = found.array("episodes.lengths", self.lengths.shape, np.int64)
+        ended = found.arrays["episodes.ended"].tolist()
+        self.ended = [(total, int(length)) for total, length in ended]

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from registry.errors import SettingError
-from rlsuite_agents.functional.td import discount_of, q_learning_error_row
 
 __all__ = ["OutcomeCounts", "count", "expected_error", "no_counts"]
 
@@ -68,11 +67,14 @@ def count(x: OutcomeCounts, s: int, a: int, r: float, s_next: int, terminated: b
     x.reward_sum[s, a] += r
 
 
-def expected_error(x: OutcomeCounts, q: Any, gamma: float, s: int, a: int, bonus: float) -> float:
-    """δ = r̂ + bonus + γ Σ_s' p̂(s') max_b q(s', b) - q(s, a), by the frequencies of what came."""
-    r, delta = x.reward_sum[s, a] / x.n_taken[s, a] + bonus, 0.0
-    for k in range(x.n_outcomes[s, a]):
-        s_next, p = x.outcome[s, a, k], x.n_outcome[s, a, k] / x.n_taken[s, a]
-        discount = discount_of(gamma, s_next < 0)
-        delta += p * q_learning_error_row(q[s], a, r, discount, q[s_next], x.allowed[s_next])
-    return delta
+def expected_error(x: Any, s: int, a: int) -> float:
+    """δ = r̂ + bonus(s, a) + γ Σ_s' p̂(s') v(s') - q(s, a), by the frequencies of what came.
+
+    `x` holds `model` (the counts), `q`, `values`, `bonus` and `gamma`.
+    """
+    m, expected = x.model, 0.0
+    for k in range(m.n_outcomes[s, a]):
+        if m.outcome[s, a, k] >= 0:
+            expected += m.n_outcome[s, a, k] / m.n_taken[s, a] * x.values[m.outcome[s, a, k]]
+    r = m.reward_sum[s, a] / m.n_taken[s, a] + x.bonus[s, a]
+    return r + x.gamma * expected - x.q[s, a]

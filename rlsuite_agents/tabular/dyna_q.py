@@ -75,13 +75,11 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """One update by what just happened, n by what happened before."""
     s, a = t.observation, t.action
-    r = t.reward + visit(x.practice, s, a)
-    remember(x.model, t, r)
+    remember(x.model, t, t.reward + visit(x.practice, s, a))
     replay(x, s, a, 0.0)
     for _ in range(x.planning_steps):
         s = x.model.seen[int(random(rng) * x.model.n_seen[0])]
-        a = uniform(x.q.shape[1], x.model.tried[s], rng)
-        replay(x, s, a, 0.0)
+        replay(x, s, uniform(x.q.shape[1], x.model.tried[s], rng), 0.0)
 
 
 class DynaQ:

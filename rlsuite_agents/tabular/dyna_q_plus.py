@@ -88,11 +88,10 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """One update by what just happened, n by what might be found where it has not been for long."""
     s, a = t.observation, t.action
-    r = t.reward + visit(x.practice, s, a)
+    remember(x.model, t, t.reward + visit(x.practice, s, a))
+    note_mask(x.model.allowed, s, t.mask)
     now = x.practice.clock[0]
     x.last[s, a] = now
-    remember(x.model, t, r)
-    note_mask(x.model.allowed, s, t.mask)
     replay(x, s, a, 0.0)
     for _ in range(x.planning_steps):
         s = x.model.seen[int(random(rng) * x.model.n_seen[0])]

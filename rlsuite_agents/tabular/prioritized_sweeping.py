@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from registry.contracts import Transition
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.experience import note_mask
+from rlsuite_agents.functional.exploration import greedy
 from rlsuite_agents.functional.outcome_counts import OutcomeCounts, count, expected_error, no_counts
 from rlsuite_agents.functional.practice import Practice, explore, visit
 from rlsuite_agents.functional.priority_queue import Queue, empty_queue, pop, push
@@ -66,6 +67,7 @@ class Tables(NamedTuple):
     """What the rules read and write."""
 
     q: NDArray[np.float64]  # [S, A]
+    values: NDArray[np.float64]  # max_b Q(s, b) over the allowed actions, [S]
     model: OutcomeCounts
     queue: Queue  # of pairs s A + a
     practice: Practice
@@ -82,28 +84,38 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """Counts one step, then updates the pairs of the largest errors."""
-    s, a, n_actions = t.observation, t.action, x.q.shape[1]
+    s, a, s_next, n_actions = t.observation, t.action, t.next_observation, x.q.shape[1]
     x.bonus[s, a] = visit(x.practice, s, a)
-    count(x.model, s, a, t.reward, t.next_observation, t.terminated)
-    note_mask(x.model.allowed, t.next_observation, t.next_mask)
+    count(x.model, s, a, t.reward, s_next, t.terminated)
+    note_mask(x.model.allowed, s_next, t.next_mask)
+    refresh(x, s_next)
     consider(x, s * n_actions + a)
     for _ in range(x.planning_steps):
         if x.queue.n_queued[0] == 0:
             break
         pair = pop(x.queue)
         s, a = pair // n_actions, pair % n_actions
-        x.q[s, a] += expected_error(x.model, x.q, x.gamma, s, a, x.bonus[s, a])
-        slot, room = x.model.latest_into[s], x.model.outcome.shape[2]
-        while slot >= 0:
-            pair = slot // room
-            consider(x, pair)
-            slot = x.model.earlier_into[pair // n_actions, pair % n_actions, slot % room]
+        x.q[s, a] += expected_error(x, s, a)
+        refresh(x, s)
+
+
+def refresh(x: Tables, s: int) -> None:
+    """Brings max_b Q(s, b) up to date, and considers what leads to s if that has changed."""
+    best = x.q[s, greedy(x.q[s], x.model.allowed[s])]
+    if best == x.values[s]:
+        return
+    x.values[s] = best
+    slot, room, n_actions = x.model.latest_into[s], x.model.outcome.shape[2], x.q.shape[1]
+    while slot >= 0:
+        pair = slot // room
+        consider(x, pair)
+        slot = x.model.earlier_into[pair // n_actions, pair % n_actions, slot % room]
 
 
 def consider(x: Tables, pair: int) -> None:
     """Queues the pair s A + a if its error exceeds θ."""
     s, a = pair // x.q.shape[1], pair % x.q.shape[1]
-    error = abs(expected_error(x.model, x.q, x.gamma, s, a, x.bonus[s, a]))
+    error = abs(expected_error(x, s, a))
     if error > x.threshold:
         push(x.queue, pair, error)
 
@@ -132,6 +144,7 @@ class PrioritizedSweeping:
         self.session = Session(env, seed)
         self.tables = Tables(
             q=np.full((n_states, n_actions), float(config.initial_value)),
+            values=np.full(n_states, float(config.initial_value)),
             model=no_counts(n_states, n_actions, config.max_outcomes),
             queue=empty_queue(n_states * n_actions),
             practice=practice_of(config, n_states, n_actions),

@@ -144,8 +144,8 @@ def test_compiled_and_plain_give_the_same_bits(cls, table, settings):
 def test_the_curve_of_a_longer_run(cls):
     """Long enough for the windows of the log to double many times."""
     (one, log), (two, twin) = recorded(TABLES["random"]()), recorded(TABLES["random"]())
-    agent_of(cls, one).learn(20_000)
-    learn_online(agent_of(cls, two), 20_000)
+    agent_of(cls, one, planning_steps=1).learn(20_000)
+    learn_online(agent_of(cls, two, planning_steps=1), 20_000)
     assert log.state() == twin.state()
     curve = log.curve()
     assert (curve.episodes.sum(), len(curve.step)) == (log.episodes, len(twin.curve().step))
@@ -154,7 +154,8 @@ def test_the_curve_of_a_longer_run(cls):
 @every_agent
 def test_many_seeds_in_one_call_are_as_many_runs(cls):
     """Each row equals its own run, also where a chunk ends before the run does."""
-    config = config_of(cls, exploration="count_bonus(0.5)", step_size="power(0.8)")
+    rest = {"planning_steps": 1}
+    config = config_of(cls, exploration="count_bonus(0.5)", step_size="power(0.8)", **rest)
     seeds = [3, 1, 4, 1, 59]
     many = cls.learn_many(TABLES["slippery cliff"], seeds, 3_000, config)
     for seed, agent in zip(seeds, many, strict=True):

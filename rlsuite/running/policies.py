@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ POLICY_BYTES = 32 * 2**20
 memory they learn from."""
 
 POLICIES_BYTES = 4 * 2**30
-"""Size of all files together above which the oldest are removed."""
+"""Size of all files together above which the oldest are removed, at the end of a suite and now and
+then while it runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,12 +83,19 @@ class Shelf:
         except Exception as error:  # of somebody's load: it may be any
             raise CheckpointError(f"the policy {file} cannot be used: {error}") from error
 
+    def size(self) -> int:
+        """Bytes that the policies of this training take."""
+        return sum(size for _, _, size in _files(self._mine()))
+
     def clear(self, torn_only: bool = False) -> None:
         """Removes what is there of this training, or what a kill left of files half written."""
-        for file in self.file(FINAL).parent.glob(f"*{self.training}.*"):
+        for file in self._mine():
             if not torn_only or file.suffix != ".agent":
                 with contextlib.suppress(OSError):  # what cannot be removed can be used again
                     file.unlink(missing_ok=True)
+
+    def _mine(self) -> Iterator[Path]:
+        return self.file(FINAL).parent.glob(f"*{self.training}.*")
 
 
 def needed(cell: Cell, before: RunRecord) -> list[str]:
@@ -104,11 +112,7 @@ def needed(cell: Cell, before: RunRecord) -> list[str]:
 
 def trim(folder: Path, limit: int) -> None:
     """Removes the oldest files of a folder of policies until all take at most `limit` bytes."""
-    files = []
-    for file in folder.glob("*/*"):
-        with contextlib.suppress(OSError):  # somebody else has just removed it
-            status = file.stat()
-            files.append((status.st_mtime_ns, file, status.st_size))
+    files = list(_files(folder.glob("*/*")))
     total = sum(size for _, _, size in files)
     for _, file, size in sorted(files):
         if total <= limit:
@@ -116,3 +120,11 @@ def trim(folder: Path, limit: int) -> None:
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
             total -= size
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[int, Path, int]]:
+    """Date, path and size of each file that is there."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # somebody else has just removed it
+            status = path.stat()
+            yield status.st_mtime_ns, path, status.st_size

@@ -121,6 +121,7 @@ class Running:
         self._left_out: set[int] = set()
         self._before: dict[int, str] = {}  # cells of which only the episodes are missing: of what
         self._elsewhere: set[int] = set()
+        self._shelved = 0  # bytes of policies since the folder was last trimmed
 
     def reuse(self) -> None:
         """Takes what is stored. A cell that failed is not taken: it is tried again."""
@@ -339,11 +340,19 @@ class Running:
             shelf.clear(torn_only=True)
         elif record.state in ("failed", "skipped"):
             shelf.clear()
+        self._trim(shelf.size())
         self.store.put(record, self.owner)
         plan = self._checkpoints(self.keys[index])
         if plan is not None and record.state in ("ok", "failed", "skipped"):
             remove_cell(plan)
         self._keep(index, record, reused=False)
+
+    def _trim(self, more: int) -> None:
+        """Keeps the folder of policies small while a suite runs; looks at it now and then."""
+        self._shelved += more
+        if self._shelved > POLICIES_BYTES // 4:
+            trim(policies_folder(self.store.path), POLICIES_BYTES)
+            self._shelved = 0
 
     def _kept_output(self, index: int) -> Path | None:
         """The file of what the try printed; an empty one is removed."""

@@ -12,7 +12,8 @@ from registry.catalogue import registry
 from registry.errors import CheckpointError
 from registry.specs import TaskSpec
 from rlsuite.identity import key_of
-from rlsuite.running import policies
+from rlsuite.running import policies, run_loop
+from rlsuite.running.events import CellFinished
 from rlsuite.running.planning import make_plan
 from rlsuite.running.policies import Shelf, trim
 from rlsuite.running.resuming import Saver, Stopped
@@ -326,3 +327,21 @@ def test_only_numbers_of_episodes_are_apart_from_the_training():
         == key.training
     ]
     assert same == ["eval_episodes", "final_episodes"]
+
+
+def test_the_folder_stays_small_while_a_suite_runs(tmp_path, monkeypatch):
+    store = tmp_path / "s.sqlite"
+    rlsuite.benchmark(suite(seeds=1), store=store)
+    one = sum(file.stat().st_size for file in store.with_suffix(".policies").glob("*/*"))
+    monkeypatch.setattr(run_loop, "POLICIES_BYTES", int(1.5 * one))
+    sizes = []
+
+    def told(event):
+        if isinstance(event, CellFinished):
+            files = store.with_suffix(".policies").glob("*/*")
+            sizes.append(sum(file.stat().st_size for file in files))
+
+    rlsuite.benchmark(suite(seeds=6), store=store, progress=told)
+    assert len(sizes) == 6
+    assert 0 < min(sizes)
+    assert max(sizes) <= 1.5 * one

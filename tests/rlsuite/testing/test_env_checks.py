@@ -2,100 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import random
 import re
-from types import SimpleNamespace
+import sys
+from pathlib import Path
 
 import gymnasium as gym
-import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec, WrapperSpec
-from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.envs.registration import WrapperSpec
 
-from registry.errors import InvalidActionError, SettingError, UnknownIdError
+from registry.errors import SettingError, UnknownIdError
 from rlsuite.testing import ENV_CHECKS, EnvSubject, check_env, env_subject
-from rlsuite_envs.tabular.mdp import TabularMDP
 
-LIMIT = 20
-
-
-class Good(gym.Env):
-    """Three places; action 1 goes right with probability 0.8, action 0 left; 1 at the end."""
-
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
-    advance = 0.8
-
-    def __init__(self, render_mode=None):
-        self.observation_space, self.action_space = Discrete(3), Discrete(2)
-        self.render_mode = render_mode
-        self.s = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.s = 0
-        return self.s, {"action_mask": self.action_masks(), "prob": 1.0}
-
-    def step(self, action):
-        if action not in (0, 1):
-            raise InvalidActionError(f"action {action!r} is not 0 or 1")
-        u = self.np_random.random()
-        prob = 1.0 if action == 0 else (self.advance if u < self.advance else 1 - self.advance)
-        self.s = max(self.s - 1, 0) if action == 0 else self.s + (u < self.advance)
-        over = self.s == 2
-        info = {"action_mask": self.action_masks(), "prob": prob, "regret": float(action == 0)}
-        return int(self.s), float(over), over, False, info
-
-    def action_masks(self):
-        return np.array([self.s != 0, 1], np.int8)
-
-    def get_state(self):
-        return {"s": int(self.s), "rng": self.np_random.bit_generator.state}
-
-    def set_state(self, state):
-        self.s = state["s"]
-        rng = np.random.Generator(np.random.PCG64())
-        rng.bit_generator.state = state["rng"]
-        self.np_random = rng
-
-    @property
-    def model(self):
-        p = np.array([[[1, 0], [0.8, 0.2]]] * 3)
-        goes = np.array([[[0, 0], [1, 0]], [[0, 0], [2, 1]], [[1, 1], [2, 2]]])
-        mask = np.array([[False, True], [True, True], [True, True]])
-        end = (goes == 2) & (p > 0)
-        end[2] = True
-        reward = np.where(end, 1.0, 0.0)
-        tables = {"next_state": goes, "probability": p, "reward": reward, "terminal": end}
-        return TabularMDP(**tables, start=np.eye(3)[0], mask=mask)
-
-    def oracle(self, horizon=None):
-        return self.model.oracle(horizon=LIMIT if horizon is None else horizon)
-
-    def render(self):
-        if self.render_mode == "ansi":
-            return "." * self.s + "x"
-        frame = np.zeros((8, 24, 3), np.uint8)
-        frame[:, 8 * self.s : 8 * self.s + 8] = 255
-        return frame
-
-
-def good_vector(num_envs, max_episode_steps=None, autoreset_mode=AutoresetMode.NEXT_STEP):
-    spec = spec_of(Good)
-    make = [lambda: gym.make(spec, max_episode_steps=max_episode_steps)] * num_envs
-    return SyncVectorEnv(make, autoreset_mode=autoreset_mode)
-
-
-def spec_of(cls, **more):
-    keywords = {"vector_entry_point": f"{__name__}:good_vector", **more}
-    return EnvSpec(
-        id=f"test/{cls.__name__}-v0",
-        entry_point=f"{__name__}:{cls.__name__}",
-        max_episode_steps=LIMIT,
-        **keywords,
-    )
+sys.path.insert(0, str(Path(__file__).parent))
+import planted_envs
+from planted_envs import Good, spec_of
 
 
 def subject_of(spec, **more):
@@ -114,341 +35,92 @@ def test_a_good_environment_passes_every_check():
     assert skipped == {"plugin_import_weight": "no plugin registers this id"}
 
 
-class OutsideItsSpace(Good):
-    def reset(self, *, seed=None, options=None):
-        _, info = super().reset(seed=seed)
-        return 7, info
-
-
-class NumpyReward(Good):
-    def step(self, action):
-        s, reward, *rest = super().step(action)
-        return s, np.float32(reward), *rest
-
-
-class NotANumber(Good):
-    def step(self, action):
-        s, _, over, *rest = super().step(action)
-        return s, float("nan") if over else 0.0, over, *rest
-
-
-class NumpyFlag(Good):
-    def step(self, action):
-        s, reward, over, *rest = super().step(action)
-        return s, reward, np.bool_(over), *rest
-
-
-class NowAnInt(Good):
-    def step(self, action):
-        s, _, over, *rest = super().step(action)
-        return s, 1 if over else 0.0, over, *rest
-
-
-class KeyAtTheEnd(Good):
-    def step(self, action):
-        *rest, over, cut, info = super().step(action)
-        return *rest, over, cut, {**info, "success": True} if over else info
-
-
-class NowAnIntInInfo(Good):
-    """Gymnasium's FrozenLake: the probability is 1 at a reset, and a float later."""
-
-    def reset(self, *, seed=None, options=None):
-        s, info = super().reset(seed=seed)
-        return s, {**info, "prob": 1}
-
-
-class NegativeRegret(Good):
-    def step(self, action):
-        *rest, info = super().step(action)
-        return *rest, {**info, "regret": -0.5}
-
-
-class OnlyOneEpisode(Good):
-    def reset(self, *, seed=None, options=None):
-        if self.s == 2:
-            raise RuntimeError("one episode is enough")
-        return super().reset(seed=seed)
-
-
-class SwallowsTheLimit(gym.Wrapper):
-    def step(self, action):
-        *rest, _, info = self.env.step(action)
-        return *rest, False, info
-
-
-class AcceptsAnything(Good):
-    def step(self, action):
-        return super().step(int(action) % 2)
-
-
-class MovedByARefusal(Good):
-    def step(self, action):
-        self.np_random.random()
-        return super().step(action)
-
-
-class IgnoresKeywords(Good):
-    def __init__(self, render_mode=None, **ignored):
-        super().__init__(render_mode)
-
-
-class MaskOfTheWrongAction(Good):
-    def action_masks(self):
-        return super().action_masks()[::-1].copy() if self.s == 0 else np.ones(2, np.int8)
-
-
-class MaskThatForbidsNothing(Good):
-    def step(self, action):
-        if self.s == 0 and action == 0:
-            raise InvalidActionError("there is no way to the left")
-        return super().step(action)
-
-    def action_masks(self):
-        return np.ones(2, np.int8)
-
-
-class TwoMasks(Good):
-    def step(self, action):
-        *rest, info = super().step(action)
-        return *rest, {**info, "action_mask": np.ones(2, np.int8)}
-
-
-class DrawsGlobally(Good):
-    @property
-    def np_random(self):
-        return np.random.mtrand._rand
-
-    @np_random.setter
-    def np_random(self, value):
-        pass
-
-
-class RemembersEpisodes(Good):
-    episodes = 0
-
-    def reset(self, *, seed=None, options=None):
-        self.episodes += 1
-        s, info = super().reset(seed=seed)
-        return s, {**info, "episode_number": self.episodes}
-
-
-class IgnoresTheSeed(Good):
-    def reset(self, *, seed=None, options=None):
-        return super().reset(seed=None if seed is None else 0)
-
-
-class DrawsFromRandom(Good):
-    def step(self, action):
-        random.random()
-        return super().step(action)
-
-
-class SharesItsMask(Good):
-    def __init__(self, render_mode=None):
-        super().__init__(render_mode)
-        self.mask = np.ones(2, np.int8)
-
-    def action_masks(self):
-        self.mask[0] = self.s != 0
-        return self.mask
-
-
-class ReadsItsObservationBack(Good):
-    """Gymnasium's MountainCarContinuous: the observation is the state itself."""
-
-    def __init__(self, render_mode=None):
-        super().__init__(render_mode)
-        self.observation_space = gym.spaces.Box(-1.0, 100.0, (1,), np.float32)
-        self.place = np.zeros(1, np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        s, info = super().reset(seed=seed)
-        self.place = np.array([s], np.float32)
-        return self.place, info
-
-    def step(self, action):
-        self.s = int(self.place[0])
-        s, *rest = super().step(action)
-        self.place = np.array([s], np.float32)
-        return self.place, *rest
-
-
-class CopiesForgetTheGenerator(Good):
-    def __deepcopy__(self, memo):
-        twin = type(self)()
-        twin.s = self.s
-        return twin
-
-
-class PicklesForgetTheState(Good):
-    def __reduce__(self):
-        return type(self), ()
-
-
-class StateWithoutGenerator(Good):
-    def get_state(self):
-        return {"s": int(self.s)}
-
-    def set_state(self, state):
-        self.s = state["s"]
-
-
-class StateThatIsNoJSON(Good):
-    def get_state(self):
-        return {**super().get_state(), "mask": self.action_masks()}
-
-
-class KeysOfNumbers(Good):
-    def __init__(self, render_mode=None, gains=None):
-        super().__init__(render_mode)
-        self.gains = gains
-
-    def step(self, action):
-        s, reward, *rest = super().step(action)
-        return s, reward + self.gains.get(1, 0.0), *rest
-
-
-class AnotherModel(Good):
-    advance = 0.7
-
-
-class ImpossibleOutcomes(Good):
-    def step(self, action):
-        s, reward, *rest = super().step(action)
-        return s, reward - 0.01, *rest
-
-
-class FalseOracle(Good):
-    wrong = {}  # noqa: RUF012
-
-    def oracle(self, horizon=None):
-        right = super().oracle(horizon)
-        names = ("provenance", "scope", "optimal_return", "baseline_return")
-        names += ("best_stationary_return", "observations", "policy_return", "policy_metrics")
-        return SimpleNamespace(**{name: getattr(right, name) for name in names} | self.wrong)
-
-
-class OptimumBelowBaseline(FalseOracle):
-    wrong = {"optimal_return": -1.0}  # noqa: RUF012
-
-
-class GenerousOracle(FalseOracle):
-    def oracle(self, horizon=None):
-        oracle, right = super().oracle(horizon), Good.oracle(self, horizon)
-        oracle.policy_return = lambda pi: right.policy_return(pi) - 0.4
-        return oracle
-
-
-class FalseBaseline(FalseOracle):
-    wrong = {"baseline_return": 0.5}  # noqa: RUF012
-
-
-class OracleOfAnotherLimit(Good):
-    def oracle(self, horizon=None):
-        return super().oracle(3 if horizon is None else horizon)
-
-
-class FloatFrames(Good):
-    def render(self):
-        frame = super().render()
-        return frame / 255.0 if isinstance(frame, np.ndarray) else frame
-
-
-class SameFrame(Good):
-    frame = np.zeros((8, 8, 3), np.uint8)
-
-    def render(self):
-        return self.frame if self.render_mode == "rgb_array" else "x"
-
-
-class RenderingDraws(Good):
-    def render(self):
-        self.np_random.random()
-        return super().render()
-
-
-class NoFramesPerSecond(Good):
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
-
-
-class Float32Rewards(SyncVectorEnv):
-    def step(self, actions):
-        observations, rewards, *rest = super().step(actions)
-        return observations, rewards.astype(np.float32), *rest
-
-
-def other_type(num_envs, max_episode_steps=None, autoreset_mode=AutoresetMode.NEXT_STEP):
-    spec = spec_of(Good)
-    make = [lambda: gym.make(spec, max_episode_steps=max_episode_steps)] * num_envs
-    return Float32Rewards(make, autoreset_mode=autoreset_mode)
-
-
-class SharedBuffers(SyncVectorEnv):
-    """The same arrays at every step."""
-
-    kept = None
-
-    def step(self, actions):
-        found = super().step(actions)
-        if self.kept is None:
-            self.kept = copy.deepcopy(found[1])
-        self.kept[:] = found[1]
-        return found[0], self.kept, *found[2:]
-
-
-def shared_buffers(num_envs, max_episode_steps=None, autoreset_mode=AutoresetMode.NEXT_STEP):
-    spec = spec_of(Good)
-    make = [lambda: gym.make(spec, max_episode_steps=max_episode_steps)] * num_envs
-    return SharedBuffers(make, autoreset_mode=autoreset_mode)
-
-
-def without_modes(num_envs, max_episode_steps=None):
-    return good_vector(num_envs, max_episode_steps)
-
-
-def deaf_to_modes(num_envs, max_episode_steps=None, autoreset_mode=None):
-    return good_vector(num_envs, max_episode_steps)
-
-
 FAULTS = [
-    ("gymnasium_checker", OutsideItsSpace, "not in|not within|contain"),
-    ("sb3_checker", NumpyReward, "reward returned by `step"),
-    ("passive_checker", NotANumber, "NaN|nan"),
-    ("python_types", NumpyFlag, "flags are .* should be bool"),
-    ("python_types", NumpyReward, "it should be a Python number"),
-    ("python_types", NotANumber, "the reward is nan"),
-    ("reward_schema", NowAnInt, "now float and now int"),
-    ("info_schema", KeyAtTheEnd, "'success'"),
-    ("info_schema", NowAnIntInInfo, r"info\['prob'\] is float at event 1 .* but int before"),
-    ("answer_key_info", NegativeRegret, r"info\['regret'\] is -0.5"),
-    ("episodes_end", OnlyOneEpisode, "RuntimeError: one episode is enough"),
-    ("invalid_actions_refused", AcceptsAnything, "the action 2 was taken"),
-    ("invalid_actions_refused", MovedByARefusal, "refusing the action 2 moved it"),
-    ("unknown_keyword_refused", IgnoresKeywords, "a misspelt setting would be ignored"),
-    ("action_masks_truthful", MaskOfTheWrongAction, "not of one kind|differs"),
-    ("action_masks_truthful", MaskThatForbidsNothing, "action 0 is allowed, but raised"),
-    ("action_masks_truthful", TwoMasks, "differs from that of info"),
-    ("determinism", DrawsGlobally, "seed 5 twice: event .* differs"),
-    ("seeded_reset_forgets", RemembersEpisodes, "used before, and not used before"),
-    ("seeds_differ", IgnoresTheSeed, "seeds 1 and 2 leave np_random in the same state"),
-    ("global_generators_unmoved", DrawsFromRandom, "the global generator of random"),
-    ("fresh_objects", SharesItsMask, "was changed later|shares memory"),
-    ("fresh_objects", ReadsItsObservationBack, "overwriting what was returned changed the course"),
-    ("deep_copies", CopiesForgetTheGenerator, "a deep copy made after 0 steps goes elsewhere"),
-    ("pickling", PicklesForgetTheState, "a pickled copy made after 0 steps goes elsewhere"),
-    ("state_round_trip", StateWithoutGenerator, "set in another instance, goes elsewhere"),
-    ("state_round_trip", StateThatIsNoJSON, "JSON cannot hold what get_state returned"),
-    ("model_matches_simulator", AnotherModel, "do not fit the model, chi-square"),
-    ("model_matches_simulator", ImpossibleOutcomes, "which the model holds impossible"),
-    ("oracle_contract", OptimumBelowBaseline, "the baseline is above the optimum"),
-    ("oracle_matches_sampling", GenerousOracle, "a random policy is worth .* but earned"),
-    ("oracle_matches_sampling", FalseBaseline, "the uniform policy .* is worth 0.5"),
-    ("oracle_knows_the_limit", OracleOfAnotherLimit, "without a horizon and with the registered"),
-    ("render_modes", FloatFrames, r"float64\(8, 24, 3\), it should be a uint8 array"),
-    ("render_modes", SameFrame, "two frames share memory"),
-    ("render_modes", RenderingDraws, "rendering 'ansi' moved the course"),
-    ("render_fps", NoFramesPerSecond, "it should be a number above 0"),
+    ("gymnasium_checker", planted_envs.OutsideItsSpace, "not in|not within|contain"),
+    ("sb3_checker", planted_envs.NumpyReward, "reward returned by `step"),
+    ("passive_checker", planted_envs.NotANumber, "NaN|nan"),
+    ("python_types", planted_envs.NumpyFlag, "flags are .* should be bool"),
+    ("python_types", planted_envs.NumpyReward, "it should be a Python number"),
+    ("python_types", planted_envs.NotANumber, "the reward is nan"),
+    ("reward_schema", planted_envs.NowAnInt, "now float and now int"),
+    ("info_schema", planted_envs.KeyAtTheEnd, "'success'"),
+    (
+        "info_schema",
+        planted_envs.NowAnIntInInfo,
+        r"info\['prob'\] is float at event 1 .* but int before",
+    ),
+    ("answer_key_info", planted_envs.NegativeRegret, r"info\['regret'\] is -0.5"),
+    ("episodes_end", planted_envs.OnlyOneEpisode, "RuntimeError: one episode is enough"),
+    ("invalid_actions_refused", planted_envs.AcceptsAnything, "the action 2 was taken"),
+    ("invalid_actions_refused", planted_envs.MovedByARefusal, "refusing the action 2 moved it"),
+    (
+        "unknown_keyword_refused",
+        planted_envs.IgnoresKeywords,
+        "a misspelt setting would be ignored",
+    ),
+    ("action_masks_truthful", planted_envs.MaskOfTheWrongAction, "not of one kind|differs"),
+    (
+        "action_masks_truthful",
+        planted_envs.MaskThatForbidsNothing,
+        "action 0 is allowed, but raised",
+    ),
+    ("action_masks_truthful", planted_envs.TwoMasks, "differs from that of info"),
+    ("determinism", planted_envs.DrawsGlobally, "seed 5 twice: event .* differs"),
+    ("seeded_reset_forgets", planted_envs.RemembersEpisodes, "used before, and not used before"),
+    (
+        "seeds_differ",
+        planted_envs.IgnoresTheSeed,
+        "seeds 1 and 2 leave np_random in the same state",
+    ),
+    ("global_generators_unmoved", planted_envs.DrawsFromRandom, "the global generator of random"),
+    ("fresh_objects", planted_envs.SharesItsMask, "was changed later|shares memory"),
+    (
+        "fresh_objects",
+        planted_envs.ReadsItsObservationBack,
+        "overwriting what was returned changed the course",
+    ),
+    (
+        "deep_copies",
+        planted_envs.CopiesForgetTheGenerator,
+        "a deep copy made after 0 steps goes elsewhere",
+    ),
+    (
+        "pickling",
+        planted_envs.PicklesForgetTheState,
+        "a pickled copy made after 0 steps goes elsewhere",
+    ),
+    (
+        "state_round_trip",
+        planted_envs.StateWithoutGenerator,
+        "set in another instance, goes elsewhere",
+    ),
+    (
+        "state_round_trip",
+        planted_envs.StateThatIsNoJSON,
+        "JSON cannot hold what get_state returned",
+    ),
+    ("model_matches_simulator", planted_envs.AnotherModel, "do not fit the model, chi-square"),
+    (
+        "model_matches_simulator",
+        planted_envs.ImpossibleOutcomes,
+        "which the model holds impossible",
+    ),
+    ("oracle_contract", planted_envs.OptimumBelowBaseline, "the baseline is above the optimum"),
+    (
+        "oracle_matches_sampling",
+        planted_envs.GenerousOracle,
+        "a random policy is worth .* but earned",
+    ),
+    ("oracle_matches_sampling", planted_envs.FalseBaseline, "the uniform policy .* is worth 0.5"),
+    (
+        "oracle_knows_the_limit",
+        planted_envs.OracleOfAnotherLimit,
+        "without a horizon and with the registered",
+    ),
+    ("render_modes", planted_envs.FloatFrames, r"float64\(8, 24, 3\), it should be a uint8 array"),
+    ("render_modes", planted_envs.SameFrame, "two frames share memory"),
+    ("render_modes", planted_envs.RenderingDraws, "rendering 'ansi' moved the course"),
+    ("render_fps", planted_envs.NoFramesPerSecond, "it should be a number above 0"),
 ]
 
 
@@ -462,7 +134,7 @@ def test_a_planted_fault_is_caught(name, cls, sentence):
 
 
 def test_a_limit_that_is_swallowed_is_caught():
-    wrapper = WrapperSpec("swallow", f"{__name__}:SwallowsTheLimit", {})
+    wrapper = WrapperSpec("swallow", f"{planted_envs.__name__}:SwallowsTheLimit", {})
     result = run("time_limit", spec_of(Good, additional_wrappers=(wrapper,)))
     assert (result.status, result.reason) == ("failed", "step 1 of a limit of 1 is not truncated")
 
@@ -483,7 +155,7 @@ def test_render_modes_are_not_for_the_caller_to_choose():
 
 
 def test_a_spec_that_json_changes_is_caught():
-    result = run("json_spec", spec_of(KeysOfNumbers, kwargs={"gains": {1: 0.5}}))
+    result = run("json_spec", spec_of(planted_envs.KeysOfNumbers, kwargs={"gains": {1: 0.5}}))
     assert result.status == "failed"
     assert "made from JSON, it goes elsewhere" in result.reason
     result = run("json_spec", dataclasses.replace(spec_of(Good), entry_point=Good))
@@ -492,19 +164,30 @@ def test_a_spec_that_json_changes_is_caught():
 
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_a_vector_that_is_not_sync_is_caught(mode):
-    result = run(f"vector_{mode}", spec_of(Good, vector_entry_point=f"{__name__}:other_type"))
+    result = run(
+        f"vector_{mode}", spec_of(Good, vector_entry_point=f"{planted_envs.__name__}:other_type")
+    )
     assert result.status == "failed"
     assert "rewards is float32 array of shape (3,) against float64" in result.reason
-    result = run(f"vector_{mode}", spec_of(Good, vector_entry_point=f"{__name__}:shared_buffers"))
+    result = run(
+        f"vector_{mode}",
+        spec_of(Good, vector_entry_point=f"{planted_envs.__name__}:shared_buffers"),
+    )
     assert result.status == "failed"
     assert "changed what was returned before" in result.reason
 
 
 def test_autoreset_modes_that_are_not_there():
-    result = run("vector_disabled", spec_of(Good, vector_entry_point=f"{__name__}:without_modes"))
+    result = run(
+        "vector_disabled",
+        spec_of(Good, vector_entry_point=f"{planted_envs.__name__}:without_modes"),
+    )
     assert result.status == "skipped"
     assert "offers AutoresetMode.NEXT_STEP alone" in result.reason
-    result = run("vector_disabled", spec_of(Good, vector_entry_point=f"{__name__}:deaf_to_modes"))
+    result = run(
+        "vector_disabled",
+        spec_of(Good, vector_entry_point=f"{planted_envs.__name__}:deaf_to_modes"),
+    )
     assert result.status == "failed"
     assert "its metadata say" in result.reason
 
@@ -533,21 +216,11 @@ def test_bad_input_is_refused():
     with pytest.raises(UnknownIdError, match="is an agent, not an environment: `rlsuite check ag"):
         check_env("rlsuite/QLearning-v0")
     with pytest.raises(gym.error.DependencyNotInstalled, match="install nothing-v9"):
-        check_env(spec_of(NeedsALibrary))
-
-
-class NeedsALibrary(Good):
-    def __init__(self, render_mode=None):
-        raise gym.error.DependencyNotInstalled("install nothing-v9")
-
-
-class CannotBeMade(Good):
-    def __init__(self, render_mode=None):
-        raise RuntimeError("not today")
+        check_env(spec_of(planted_envs.NeedsALibrary))
 
 
 def test_an_environment_that_cannot_be_made_fails():
-    report = check_env(spec_of(CannotBeMade))
+    report = check_env(spec_of(planted_envs.CannotBeMade))
     assert "RuntimeError: not today" in report.result("python_types").reason
 
 

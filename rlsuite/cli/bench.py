@@ -86,8 +86,9 @@ def plan(
 @app.command("status")
 def status(
     source: Annotated[
-        str, typer.Argument(metavar="STORE_OR_SUITE", help="A store, or a suite.")
-    ] = "results/rlsuite.sqlite",
+        str | None,
+        typer.Argument(metavar="STORE_OR_SUITE", help="A store, or a suite; default: the store."),
+    ] = None,
     store: Annotated[Path | None, STORE] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:

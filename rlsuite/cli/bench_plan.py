@@ -21,8 +21,8 @@ from rlsuite.running.planning import (
     refuse_unmatched,
     with_more_seeds,
 )
-from rlsuite.store import Store
-from rlsuite.stored import is_store
+from rlsuite.store import DEFAULT_PATH, Store
+from rlsuite.stored import is_store, refuse_second_store
 from rlsuite.suite import Suite, load_suite
 
 __all__ = ["Selection", "show_plan", "show_status"]
@@ -104,9 +104,13 @@ def show_plan(name: str, *, store: Path | None, selection: Selection, as_json: b
         typer.echo(f"That is the first look; {family} is looked at after {seeds} seeds.")
 
 
-def show_status(source: str, *, store: Path | None, as_json: bool) -> None:
+def show_status(source: str | None, *, store: Path | None, as_json: bool) -> None:
     """Prints how many cells are in which state: of a store, or of a suite in a store."""
+    if source is None:
+        _store_status(DEFAULT_PATH if store is None else store, as_json)
+        return
     if is_store(source):
+        refuse_second_store(source, store)
         _store_status(Path(source), as_json)
         return
     plan = make_plan(load_suite(source), store)

@@ -12,7 +12,7 @@ from rlsuite.records import RunRecord
 from rlsuite.reporting.leaderboard import distinct_records
 from rlsuite.results import result_hash
 from rlsuite.store import DEFAULT_PATH, Store
-from rlsuite.stored import is_store, stored
+from rlsuite.stored import is_store, refuse_second_store, stored
 
 __all__ = ["Side", "two_sides"]
 
@@ -64,11 +64,13 @@ def two_sides(a: str, b: str, store: Path | None = None) -> tuple[Side, Side, bo
         store: None is `results/rlsuite.sqlite`.
 
     Raises:
-        SettingError: a store beside something else, or neither agents nor suites.
+        SettingError: a store beside something else, neither agents nor suites, or `store` beside
+            two stores.
         StoreError: a store that is not there, is empty or damaged.
     """
     kinds = [is_store(a), is_store(b)]
     if all(kinds):
+        refuse_second_store(a, store)
         return _whole(a), _whole(b), False
     if any(kinds):
         found, other = (a, b) if kinds[0] else (b, a)

@@ -17,7 +17,7 @@ from typing import Any
 from registry.errors import SuiteError, did_you_mean
 from rlsuite.identity import key_of
 from rlsuite.running.leases import is_alive
-from rlsuite.running.reusing import Trainings
+from rlsuite.running.reusing import Trainings, same_result
 from rlsuite.store import DEFAULT_PATH, Store
 from rlsuite.suite import Cell, Suite
 
@@ -46,7 +46,8 @@ class PlannedCell:
     """A cell, its digest, and its state.
 
     The state is that of its record, `"running"`, `"missing"`, or `"evaluate only"`: the same
-    training is stored with other numbers of episodes, so that nothing has to be trained.
+    training is stored with other numbers of episodes, so that nothing has to be trained. Where
+    none were played, its figures are this cell's, and it is `"ok"`.
     `chosen`: it would be run now.
     """
 
@@ -132,7 +133,7 @@ def make_plan(
     path = DEFAULT_PATH if store is None else Path(store)
     states: dict[str, str] = {}
     leased: set[str] = set()
-    trained: set[str] = set()
+    trained: dict[str, str] = {}
     cells = [(cell, key_of(cell)) for cell in suite.cells()]
     if path.exists():
         with Store(path, read_only=True) as opened:
@@ -140,16 +141,17 @@ def make_plan(
             leased = {
                 d for d, lease in opened.leases().items() if is_alive(lease.owner) is not False
             }
-            before = Trainings(opened).before
-            new = [(cell, key) for cell, key in cells if key.digest not in states]
-            trained = {key.digest for cell, key in new if before(cell, key) is not None}
+            trainings = Trainings(opened)
+            for cell, key in cells:
+                if key.digest not in states and (before := trainings.before(cell, key)):
+                    trained[key.digest] = "ok" if same_result(cell, before) else EVALUATE
     planned = []
     for cell, key in cells:
         digest = key.digest
         known = states.get(digest)
-        chosen = known != "ok" and (choose is None or choose(cell, known))
-        state = known or (EVALUATE if digest in trained else MISSING)
-        if known != "ok" and digest in leased:
+        state = known or trained.get(digest, MISSING)
+        chosen = state != "ok" and (choose is None or choose(cell, known))
+        if state != "ok" and digest in leased:
             state = RUNNING
         planned.append(PlannedCell(cell, digest, state, chosen))
     return Plan(suite, path, tuple(planned))

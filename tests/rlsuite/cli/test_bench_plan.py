@@ -61,6 +61,29 @@ def test_status_of_a_store_and_of_a_suite(cli, tiny):
     assert known["states"] == {"ok": 2}
 
 
+def test_a_store_is_named_once(cli, tiny):
+    cli("bench", tiny, "--only", "agent=q", "--no-report", "--store", "mine.sqlite")
+    assert "All: 2 ok" in cli("bench", "status", "--store", "mine.sqlite").out
+    Path("other.sqlite").touch()
+    for words in (
+        ("status", "mine.sqlite"),
+        ("report", "mine.sqlite"),
+        ("compare", *["mine.sqlite"] * 2),
+    ):
+        refused = cli("bench", *words, "--store", "other.sqlite")
+        assert refused.code == 2
+        assert "'mine.sqlite' is a store itself, and --store other.sqlite says" in refused.err
+
+
+def test_figures_without_episodes_are_no_work_with_more_of_them(cli, tiny):
+    cli("bench", tiny, "--no-report")
+    Path("more.toml").write_text(
+        TINY.replace("eval_points = 1", "eval_points = 1\nfinal_episodes = 99")
+    )
+    assert "0 cells of 4 would be run." in cli("bench", "plan", "more.toml").out
+    assert "4 cells: 4 stored" in cli("bench", "more.toml", "--no-report").out
+
+
 def test_workers_and_limits(cli, tiny):
     ran = cli("bench", tiny, "--workers", "2", "--timeout", "60", "--memory", "8GiB", "--no-report")
     assert ran.code == 0, ran.err

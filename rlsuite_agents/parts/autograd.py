@@ -53,7 +53,7 @@ def autograd_gradient(
     ratio = torch.exp(log_prob - old).detach()
     kl = (ratio - 1 - (log_prob - old)).mean()
     clipped = ((ratio - 1).abs() > s.clip_range).float().mean()
-    return np.array([float(v) for v in (policy_loss, h, kl, clipped, value_loss)])
+    return np.array([v.item() for v in (policy_loss, h, kl, clipped, value_loss)])
 
 
 def _forward(theta: dict[str, Tensor], name: str, networks: Any, x: Tensor) -> Tensor:

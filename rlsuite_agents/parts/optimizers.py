@@ -30,8 +30,8 @@ class Adam:
 
     def step(self, learning_rate: float, max_norm: float = math.inf) -> float:
         """One step down the gradient; returns its norm before it was clipped to `max_norm`."""
-        self.steps += 1
         p, norm = self.parameters, gradient_norm(self.parameters)
+        self.steps += 1
         alpha = learning_rate / (1.0 - 0.9**self.steps)
         root = 1.0 / math.sqrt(1.0 - 0.999**self.steps)
         numbers = (clip_scale(norm, max_norm), 0.9, 0.999, 0.1, 0.001, alpha, root, self.eps)

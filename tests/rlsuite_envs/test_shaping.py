@@ -19,6 +19,7 @@ from rlsuite.making import make_environment
 from rlsuite_envs.shaping import PotentialShaping, shaped_mdp
 from rlsuite_envs.tabular.garnet import Garnet
 from rlsuite_envs.tabular.grid_world import GridWorld
+from rlsuite_envs.tabular.mdp import TabularMDP
 from rlsuite_envs.tabular.windy_grid import WindyGrid
 
 DISTANCE = np.array([abs(4 - cell // 5) + abs(4 - cell % 5) for cell in range(25)], float)
@@ -68,6 +69,21 @@ def test_a_bonus_that_is_no_potential_moves_the_optimum():
     assert tempted.optimal_return > tempted.policy_return(plain.optimal_policy()) + 10
     assert plain.policy_return(lured) == pytest.approx(1.0 - 0.99, abs=1e-12)
     assert plain.optimal_return == pytest.approx(0.93)
+
+
+def test_a_limit_that_counts_leaves_the_last_potential_over():
+    """By hand: one step, then the time is up; action 1 pays 1 less and ends where Φ is 5."""
+    outcome = np.array([[[0], [1]], [[0], [1]]])
+    mdp = TabularMDP(
+        next_state=outcome,
+        probability=np.ones((2, 2, 1)),
+        reward=-outcome.astype(float),
+        terminal=np.zeros((2, 2, 1), bool),
+        start=np.array([1.0, 0.0]),
+    )
+    shaped = shaped_mdp(mdp, [0.0, 5.0], 1.0).oracle(1)
+    assert (mdp.oracle(1).optimal_return, shaped.optimal_return) == (0.0, 4.0)
+    assert mdp.oracle(1).policy_return(shaped.optimal_policy()) == -1.0
 
 
 def test_another_gamma_moves_it_too():

@@ -51,14 +51,17 @@ def mark(x: Traces, s: int, a: int, alpha: float) -> None:
 
 
 def spread(x: Traces, q: Any, delta: float, decay: float) -> None:
-    """Q ← Q + δ e for every pair; then e fades by `decay`, with 0 at once. `q` is [S, A]."""
-    n_actions, i = x.trace.shape[1], 0
+    """Q ← Q + δ e for every pair; then e fades by `decay`, with 0 at once. `q` is [S, A].
+
+    For state values `q` is [S], and A is 1.
+    """
+    trace, values, i = x.trace.reshape(-1), q.reshape(-1), 0
     while i < x.n_listed[0]:
-        s, a = x.listed[i] // n_actions, x.listed[i] % n_actions
-        q[s, a] += delta * x.trace[s, a]
-        x.trace[s, a] *= decay
-        if x.trace[s, a] < FLOOR:
-            x.trace[s, a] = 0.0
+        pair = x.listed[i]
+        values[pair] += delta * trace[pair]
+        trace[pair] *= decay
+        if trace[pair] < FLOOR:
+            trace[pair] = 0.0
             x.n_listed[0] -= 1
             x.listed[i] = x.listed[x.n_listed[0]]  # the last one of the list takes its place
         else:

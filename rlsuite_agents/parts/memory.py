@@ -16,13 +16,14 @@ __all__ = ["restore_recent", "restore_traces"]
 
 
 def restore_recent(tables: Any, checkpoint: Checkpoint, **index_below: int) -> None:
-    """Fills tables that have `recent`; see `parts.tables.restore_arrays`.
+    """Fills tables that have `recent`, and `q` or `pi` [S, A]; see `parts.tables.restore_arrays`.
 
     Raises:
         CheckpointError: an array is missing, or does not fit.
     """
     x: Recent = tables.recent
-    n, (n_states, n_actions) = len(x.states), tables.q.shape
+    table = tables.q if hasattr(tables, "q") else tables.pi
+    n, (n_states, n_actions) = len(x.states), table.shape
     limits = {"states": n_states, "actions": n_actions, "oldest": n, "kept": n + 1}
     restore_arrays(tables, checkpoint, index_below={**limits, **index_below})
 

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Transition
-from registry.errors import SettingError
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice
 from rlsuite_agents.functional.prediction import follow, move_towards
+from rlsuite_agents.functional.recent import Recent, recent_of, remember
 from rlsuite_agents.loops import Session, learn, learn_many
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.memory import restore_recent
 from rlsuite_agents.parts.planner import read_policy
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.prediction import (
@@ -31,10 +32,10 @@ from rlsuite_agents.parts.prediction import (
     state_practice,
     state_values,
 )
-from rlsuite_agents.parts.settings import check_count
+from rlsuite_agents.parts.settings import check_choice, check_count
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["MonteCarloPrediction", "MonteCarloPredictionConfig"]
 
@@ -53,27 +54,21 @@ class MonteCarloPredictionConfig:
     def __post_init__(self) -> None:
         check_prediction(self)
         check_count(self, "longest_episode", 1)
-        if self.visits not in ("first", "every"):
-            raise SettingError(
-                "MonteCarloPredictionConfig.visits must be 'first' or 'every', got "
-                f"{self.visits!r}."
-            )
+        check_choice(self, "visits", ("first", "every"))
 
 
 DEFAULT = MonteCarloPredictionConfig()
 
 
 class Tables(NamedTuple):
-    """What the rules read and write; L is the length of the longest episode."""
+    """What the rules read and write; L is `longest_episode`."""
 
     v: NDArray[np.float64]  # [S]
     pi: NDArray[np.float64]  # π(a|s), [S, A]
     practice: Practice
-    states: NDArray[np.int64]  # S_0, S_1, ... of the running episode, [L]
-    rewards: NDArray[np.float64]  # R_1, R_2, ..., [L]
-    length: NDArray[np.int64]  # [1]: its steps so far
+    recent: Recent  # the running episode, at most L steps
     scratch_returns: NDArray[np.float64]  # G_0, G_1, ..., [L]
-    scratch_seen: NDArray[np.bool_]  # states that an update has been made of, [S]
+    scratch_first: NDArray[np.int64]  # the step of the first visit, [S]
     first_visits: bool
     gamma: float
 
@@ -85,27 +80,22 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """Keeps the step, and learns at the end of the episode."""
-    length = x.length[0]
-    x.states[length], x.rewards[length] = t.observation, t.reward
-    x.length[0] = length + 1
-    if t.terminated or t.truncated or length + 1 == len(x.states):
+    remember(x.recent, t.observation, t.action, t.reward)
+    if t.terminated or t.truncated or x.recent.kept[0] == len(x.recent.states):
         learn_episode(x, 0.0 if t.terminated else x.v[t.next_observation])
-        x.length[0] = 0
 
 
 def learn_episode(x: Tables, g: float) -> None:
     """An update for each visit, or for each first one; `g` is what follows the last step."""
-    length = x.length[0]
+    recent, length = x.recent, x.recent.kept[0]
     for t in range(length - 1, -1, -1):
-        g = x.rewards[t] + x.gamma * g
+        g = recent.rewards[t] + x.gamma * g
         x.scratch_returns[t] = g
+        x.scratch_first[recent.states[t]] = t  # what is written last is the first visit
     for t in range(length):
-        s = x.states[t]
-        if not (x.first_visits and x.scratch_seen[s]):
-            move_towards(x, s, x.scratch_returns[t])
-        x.scratch_seen[s] = True
-    for t in range(length):
-        x.scratch_seen[x.states[t]] = False
+        if not x.first_visits or x.scratch_first[recent.states[t]] == t:
+            move_towards(x, recent.states[t], x.scratch_returns[t])
+    recent.kept[0] = 0
 
 
 class MonteCarloPrediction:
@@ -134,11 +124,9 @@ class MonteCarloPrediction:
             v=np.full(shape[0], float(config.initial_value)),
             pi=read_policy(env, config, "policy", shape),
             practice=state_practice(config, shape[0]),
-            states=np.zeros(config.longest_episode, np.int64),
-            rewards=np.zeros(config.longest_episode),
-            length=np.zeros(1, np.int64),
+            recent=recent_of(config.longest_episode),
             scratch_returns=np.zeros(config.longest_episode),
-            scratch_seen=np.zeros(shape[0], bool),
+            scratch_first=np.zeros(shape[0], np.int64),
             first_visits=config.visits == "first",
             gamma=float(config.gamma),
         )
@@ -159,6 +147,5 @@ class MonteCarloPrediction:
     def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        sizes = {"states": len(agent.tables.v), "length": agent.config.longest_episode}
-        restore_arrays(agent.tables, checkpoint, index_below=sizes)
+        restore_recent(agent.tables, checkpoint)
         return agent

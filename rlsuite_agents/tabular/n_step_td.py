@@ -20,8 +20,10 @@ from registry.contracts import Transition
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice
 from rlsuite_agents.functional.prediction import follow, move_towards
+from rlsuite_agents.functional.recent import Recent, drop, place, recent_of, remember
 from rlsuite_agents.loops import Session, learn, learn_many
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.memory import restore_recent
 from rlsuite_agents.parts.planner import read_policy
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.prediction import (
@@ -33,7 +35,7 @@ from rlsuite_agents.parts.prediction import (
 from rlsuite_agents.parts.settings import check_count
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["NStepTD", "NStepTDConfig"]
 
@@ -62,10 +64,7 @@ class Tables(NamedTuple):
     v: NDArray[np.float64]  # [S]
     pi: NDArray[np.float64]  # π(a|s), [S, A]
     practice: Practice
-    states: NDArray[np.int64]  # the last states that no update has been made of, a ring, [n]
-    rewards: NDArray[np.float64]  # what was paid after each, [n]
-    oldest: NDArray[np.int64]  # [1]: where the ring begins
-    held: NDArray[np.int64]  # [1]: how many it holds
+    recent: Recent  # the steps that V has not learned from yet, at most n
     gamma: float
 
 
@@ -76,26 +75,18 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """An update of the state n steps back; at an end, of all that are left."""
-    n = len(x.states)
-    last = (x.oldest[0] + x.held[0]) % n
-    x.states[last], x.rewards[last] = t.observation, t.reward
-    x.held[0] += 1
-    follows = 0.0 if t.terminated else x.v[t.next_observation]
-    if t.terminated or t.truncated:
-        while x.held[0] > 0:
-            learn_oldest(x, follows)
-    elif x.held[0] == n:
-        learn_oldest(x, follows)
+    remember(x.recent, t.observation, t.action, t.reward)
+    tail, over = 0.0 if t.terminated else x.v[t.next_observation], t.terminated or t.truncated
+    while x.recent.kept[0] == len(x.recent.states) or (over and x.recent.kept[0] > 0):
+        learn_oldest(x, tail)
 
 
 def learn_oldest(x: Tables, g: float) -> None:
-    """An update of the oldest state by the rewards that are held and `g`, which follows them."""
-    n, oldest = len(x.states), x.oldest[0]
-    for k in range(x.held[0] - 1, -1, -1):
-        g = x.rewards[(oldest + k) % n] + x.gamma * g
-    move_towards(x, x.states[oldest], g)
-    x.oldest[0] = (oldest + 1) % n
-    x.held[0] -= 1
+    """An update of the oldest state by the rewards that are kept and `g`, which follows them."""
+    for k in range(x.recent.kept[0] - 1, -1, -1):
+        g = x.recent.rewards[place(x.recent, k)] + x.gamma * g
+    move_towards(x, x.recent.states[x.recent.oldest[0]], g)
+    drop(x.recent)
 
 
 class NStepTD:
@@ -119,10 +110,7 @@ class NStepTD:
             v=np.full(shape[0], float(config.initial_value)),
             pi=read_policy(env, config, "policy", shape),
             practice=state_practice(config, shape[0]),
-            states=np.zeros(config.n, np.int64),
-            rewards=np.zeros(config.n),
-            oldest=np.zeros(1, np.int64),
-            held=np.zeros(1, np.int64),
+            recent=recent_of(config.n),
             gamma=float(config.gamma),
         )
 
@@ -142,7 +130,5 @@ class NStepTD:
     def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        n = agent.config.n
-        sizes = {"states": len(agent.tables.v), "oldest": n, "held": n}
-        restore_arrays(agent.tables, checkpoint, index_below=sizes)
+        restore_recent(agent.tables, checkpoint)
         return agent

@@ -11,7 +11,8 @@ where z fades by γ λ at every step and then, with `traces`, z(S) becomes
 
 Differs from the book: α is a factor of the trace instead of the update, so that it may fall with
 the visits of the state that the trace is of (van Seijen & Sutton 2014). Only traces other than 0
-are kept up. At a time limit the last target bootstraps, because S' is not terminal.
+are kept up, and one below 10⁻¹² is dropped. At a time limit the last target bootstraps, because S'
+is not terminal.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Transition
-from registry.errors import CheckpointError, SettingError
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice
 from rlsuite_agents.functional.prediction import follow, next_step_size
 from rlsuite_agents.functional.td import discount_of, td_error
+from rlsuite_agents.functional.traces import DUTCH, KINDS, Traces, mark, spread, traces_of
 from rlsuite_agents.loops import Session, learn, learn_many
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.memory import restore_traces
 from rlsuite_agents.parts.planner import read_policy
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.prediction import (
@@ -39,15 +41,12 @@ from rlsuite_agents.parts.prediction import (
     state_practice,
     state_values,
 )
-from rlsuite_agents.parts.settings import check_range
+from rlsuite_agents.parts.settings import check_choice, check_range
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["TDLambda", "TDLambdaConfig"]
-
-KINDS = ("accumulating", "replacing", "dutch")
-ACCUMULATING, REPLACING, DUTCH = range(3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +63,7 @@ class TDLambdaConfig:
     def __post_init__(self) -> None:
         check_prediction(self)
         check_range(self, "lambda_", "[0, 1]")
-        if self.traces not in KINDS:
-            raise SettingError(
-                f"TDLambdaConfig.traces must be one of {', '.join(map(repr, KINDS))}, got "
-                f"{self.traces!r}."
-            )
+        check_choice(self, "traces", KINDS)
 
 
 DEFAULT = TDLambdaConfig()
@@ -80,12 +75,8 @@ class Tables(NamedTuple):
     v: NDArray[np.float64]  # [S]
     pi: NDArray[np.float64]  # π(a|s), [S, A]
     practice: Practice
-    z: NDArray[np.float64]  # traces, α included, [S]
-    traced: NDArray[np.int64]  # states with a trace other than 0, [S]
-    held: NDArray[np.int64]  # [1]: how many of them there are
+    traces: Traces  # of states: [S, 1]
     v_old: NDArray[np.float64]  # [1]: what V(S) was before the last update
-    traces: int
-    lambda_: float
     gamma: float
 
 
@@ -97,43 +88,14 @@ def act(x: Tables, s: int, mask: Any, rng: Any) -> int:
 def observe(x: Tables, t: Transition, rng: Any) -> None:
     """One update of every state with a trace; at an end all traces vanish."""
     s, v, v_next = t.observation, x.v[t.observation], x.v[t.next_observation]
-    v_old = x.v_old[0] if x.traces == DUTCH and x.held[0] > 0 else v
+    v_old = x.v_old[0] if x.traces.kind == DUTCH and x.traces.n_listed[0] > 0 else v
     alpha = next_step_size(x, s)
     delta = td_error(v_old, t.reward, discount_of(x.gamma, t.terminated), v_next)
-    fade(x, x.gamma * x.lambda_)
-    mark(x, s, alpha)
-    for k in range(x.held[0]):
-        x.v[x.traced[k]] += delta * x.z[x.traced[k]]
+    mark(x.traces, s, 0, alpha)
+    fades = 0.0 if t.terminated or t.truncated else x.traces.decay
+    spread(x.traces, x.v, delta, fades)
     x.v[s] += alpha * (v_old - v)
     x.v_old[0] = v_next
-    if t.terminated or t.truncated:
-        fade(x, 0.0)
-
-
-def fade(x: Tables, factor: float) -> None:
-    """Multiplies all traces; those that become 0 are no longer kept up."""
-    k = 0
-    while k < x.held[0]:
-        s = x.traced[k]
-        x.z[s] *= factor
-        if x.z[s] == 0.0:
-            x.held[0] -= 1
-            x.traced[k] = x.traced[x.held[0]]
-        else:
-            k += 1
-
-
-def mark(x: Tables, s: int, alpha: float) -> None:
-    """What a visit does to the trace of its state."""
-    if x.z[s] == 0.0:
-        x.traced[x.held[0]] = s
-        x.held[0] += 1
-    if x.traces == REPLACING:
-        x.z[s] = alpha
-    elif x.traces == DUTCH:
-        x.z[s] += alpha * (1.0 - x.z[s])
-    else:
-        x.z[s] += alpha
 
 
 class TDLambda:
@@ -157,12 +119,8 @@ class TDLambda:
             v=np.full(shape[0], float(config.initial_value)),
             pi=read_policy(env, config, "policy", shape),
             practice=state_practice(config, shape[0]),
-            z=np.zeros(shape[0]),
-            traced=np.zeros(shape[0], np.int64),
-            held=np.zeros(1, np.int64),
+            traces=traces_of(config, (shape[0], 1)),
             v_old=np.zeros(1),
-            traces=KINDS.index(config.traces),
-            lambda_=float(config.lambda_),
             gamma=float(config.gamma),
         )
 
@@ -182,9 +140,5 @@ class TDLambda:
     def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
         """Reads a checkpoint; without `env` the agent can predict, but not learn."""
         agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        x = agent.tables
-        restore_arrays(x, checkpoint, index_below={"traced": len(x.v), "held": len(x.v) + 1})
-        kept = np.sort(x.traced[: max(x.held[0], 0)])
-        if not np.array_equal(kept, np.flatnonzero(x.z)):
-            raise CheckpointError(f"{checkpoint.path}: 'traced' does not name the traces in 'z'.")
+        restore_traces(agent.tables, checkpoint)
         return agent

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from registry.errors import SettingError
 from rlsuite_agents.functional import planning
 from rlsuite_agents.parts.checkpoint import Checkpoint
-from rlsuite_agents.parts.compiled import compiled
+from rlsuite_agents.parts.compiled import kept
 from rlsuite_agents.parts.model import Floats, Table
 
 __all__ = ["TIE", "Limited", "Unlimited", "action_values", "progressive"]
@@ -37,7 +37,7 @@ SETTLED = 1e-12
 
 def action_values(v: Floats, table: Table, gamma: float) -> Floats:
     """Action values q [S, A] where the next state is worth v [S]."""
-    found: Floats = compiled(planning.action_values)(v, *table.arrays, gamma)
+    found: Floats = kept(planning.action_values)(v, *table.arrays, gamma)
     return found
 
 
@@ -65,7 +65,7 @@ class Unlimited:
     def sweep(self, pi: Floats, temperature: float) -> None:
         """One backup of every state in place; backwards first, as tasks end at the end."""
         table = self.needed_table()
-        rule = compiled(planning.sweep)
+        rule = kept(planning.sweep)
         how = (self.gamma, pi, temperature, self.sweeps % 2 == 0)
         self.change = float(rule(self.v, self.v, *table.arrays, *how))
         self.sweeps += 1
@@ -168,7 +168,7 @@ class Limited:
     def sweep(self, pi: Floats, temperature: float) -> None:
         """Action values with one more step left."""
         q = action_values(self.v, self.needed_table(), self.gamma)
-        v, progress = compiled(planning.backup_rows)(q, pi, temperature), self.progress
+        v, progress = kept(planning.backup_rows)(q, pi, temperature), self.progress
         if self.greedy:
             best, progress = self._towards_the_end(q, progress)
             self.best_of.append(best)
@@ -334,7 +334,7 @@ def _settle(
         np.where(aside[:, :, None], 0.0, patience * ending.p),
         ending.s_next,
     )
-    allowed, m, rule = tied.astype(np.float64), progress.copy(), compiled(planning.sweep)
+    allowed, m, rule = tied.astype(np.float64), progress.copy(), kept(planning.sweep)
     for sweep in range(10_000 + 10 * len(m)):
         if rule(m, m, *table, 1.0, allowed, 0.0, sweep % 2 == 0) <= SETTLED:
             break

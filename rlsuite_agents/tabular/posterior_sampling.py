@@ -53,8 +53,8 @@ class PosteriorSamplingConfig:
     prior_weight: float = 1.0  # w, observations that the prior counts for; less would underflow
     reward_mean: float = 0.0  # of the prior of a pair's mean reward
     reward_scale: float = 1.0  # standard deviation of that prior, above 0
-    reward_noise: float = 1.0  # standard deviation of a reward about its mean, above 0
-    resample_after: int = 1000  # steps after which a policy is given up within an episode
+    reward_noise: float = 0.1  # standard deviation of a reward about its mean, above 0
+    resample_after: int = 50  # steps after which a policy is given up within an episode
 
     def __post_init__(self) -> None:
         check_range(self, "gamma", "[0, 1)")

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -28,6 +29,12 @@ from registry.errors import DataError
 __all__ = ["LoggedData"]
 
 OPTIONAL = ("probability", "next_mask")
+
+DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(ValueError, KeyError, TypeError),
+)
+"""What reading a file raises that was cut off, altered, or never was a data set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,10 +167,10 @@ class LoggedData:
             raise DataError(
                 f"there is no data set {target}; `rlsuite collect` writes one."
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as e:
+        except DAMAGE as error:
             raise DataError(
-                f"{target} is damaged, or no data set of rlsuite ({' '.join(str(e).split())})."
-            ) from e
+                f"{target} is damaged, or no data set of rlsuite ({' '.join(str(error).split())})."
+            ) from error
         known = {name for name, _, _ in FORMS}
         if set(found) - known or known - set(found) - set(OPTIONAL):
             raise DataError(

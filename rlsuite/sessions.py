@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -163,18 +163,19 @@ def train_agent(
         stopped = on_step is not None and on_step(log.steps, total) is False
         return not stopped
 
-    with global_streams(integer_seed(seed, Stream.AGENT, GLOBAL_STREAMS)):
-        learner = make_learner(agent, task, settings or {}, log, seed=seed, device=device)
-        with one_thread():
-            learner.learn(total, callback)
-    if save is not None:
-        learner.save(save)
-    found = None
-    if not stopped:
-        with Evaluator(task, lambda: make_environment(task)) as evaluator:
-            found = evaluator(learner, episodes=episodes, seed=seed)
-    if follow is not None:
-        follow.close(log, found)
+    with nullcontext() if follow is None else closing(follow):
+        with global_streams(integer_seed(seed, Stream.AGENT, GLOBAL_STREAMS)):
+            learner = make_learner(agent, task, settings or {}, log, seed=seed, device=device)
+            with one_thread():
+                learner.learn(total, callback)
+        if save is not None:
+            learner.save(save)
+        found = None
+        if not stopped:
+            with Evaluator(task, lambda: make_environment(task)) as evaluator:
+                found = evaluator(learner, episodes=episodes, seed=seed)
+        if follow is not None:
+            follow.finish(log, found)
     return TrainingResult(
         steps=log.steps,
         episodes=log.episodes,

@@ -122,12 +122,15 @@ class TrainingFile:
         self._stream.flush()
         self._last = log.steps
 
-    def close(self, log: TrainingLog, evaluation: Evaluation | None) -> None:
+    def finish(self, log: TrainingLog, evaluation: Evaluation | None) -> None:
         """The end of the training; `evaluation` is None where it was stopped before its end."""
         if log.steps > self._last:
             self.point(log)
         if evaluation is not None:
             self._write.scalars(log.steps, _evaluated(evaluation))
+
+    def close(self) -> None:
+        """Closes the file; calling it twice does no harm."""
         self._stream.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import rlsuite
 from registry.errors import SettingError
+from rlsuite.reporting import event_files
 from rlsuite.reporting.event_files import CellFiles, cell_events
 from rlsuite.running.events import CellFinished
 from rlsuite.running.packing import pack
@@ -192,7 +193,8 @@ def test_points_of_a_training_hold_every_episode_once(tmp_path):
             log.finish(ended, step)
         if step in (3, 5):
             file.point(log)
-    file.close(log, None)
+    file.finish(log, None)
+    file.close()
     assert series(read(runs_of(tmp_path)[0]), "training/return") == ([3, 5], [1.5, 6.0])
     assert series(read(runs_of(tmp_path)[0]), "training/length") == ([3, 5], [2.5, 5.0])
 
@@ -209,6 +211,23 @@ def test_an_interrupted_training_keeps_its_file(tmp_path):
     found = read(runs_of(tmp_path)[0])
     assert "evaluation/return" not in found.Tags()["scalars"]
     assert series(found, "training/return")[0][-1] <= 300
+
+
+def test_a_training_that_breaks_leaves_no_open_file(tmp_path, monkeypatch):
+    streams = []
+    make = event_files.TrainingFile.__init__
+
+    def noted(self, *arguments):
+        make(self, *arguments)
+        streams.append(self._stream)
+
+    def breaks(done, total):
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(event_files.TrainingFile, "__init__", noted)
+    with pytest.raises(RuntimeError, match="enough"):
+        train_agent("rlsuite/QLearning-v0", GRID, steps=100, tensorboard=tmp_path, on_step=breaks)
+    assert [stream.closed for stream in streams] == [True]
 
 
 def test_without_tensorboard_the_sentence_says_what_to_install(tmp_path, monkeypatch):

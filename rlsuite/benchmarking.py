@@ -42,6 +42,7 @@ __all__ = [
     "SuiteStarted",
     "benchmark",
     "suite_of",
+    "written_call",
 ]
 
 DEFAULT_SEEDS = 5
@@ -53,7 +54,8 @@ PROCESSES = "rlsuite/processes-v0"
 class BenchmarkResult:
     """All records of a suite, in the order of its cells. `print` shows the leaderboards.
 
-    `decisions` are those of the sequential test, where seeds were added until it was decided.
+    `decisions` are those of the sequential test, where seeds were added until it was decided;
+    `call` is what made the results, for their report.
     """
 
     suite: Suite
@@ -62,6 +64,7 @@ class BenchmarkResult:
     reused: int = 0
     notes: tuple[str, ...] = ()
     decisions: tuple[FamilyDecision, ...] = ()
+    call: str = ""
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -78,7 +81,7 @@ class BenchmarkResult:
 
         Args:
             path: The file.
-            command: What made these results, for the reader to repeat.
+            command: What made these results, for the reader to repeat; else the call in Python.
             boards: Their leaderboards, where they are known already.
         """
         from rlsuite.reporting.pictures import task_pictures
@@ -88,7 +91,7 @@ class BenchmarkResult:
             self.records,
             Path(path),
             title=self.suite.title or self.suite.name,
-            command=command or f"rlsuite.benchmark({self.suite.name!r})",
+            command=command or self.call,
             suite=self.suite,
             pictures=task_pictures(self.records, self.store_path),
             boards=boards,
@@ -192,6 +195,15 @@ def benchmark(
         store_path=path,
         reused=run.reused,
         notes=run.notes(),
+        call=written_call(
+            "benchmark",
+            suite,
+            agents=agents,
+            tasks=tasks,
+            seeds=seeds,
+            total_timesteps=total_timesteps,
+            store=store,
+        ),
     )
 
 
@@ -231,3 +243,28 @@ def suite_of(
     if total_timesteps is not None:
         changes["total_timesteps"] = total_timesteps
     return replace(loaded, grids=tuple(replace(grid, **changes) for grid in loaded.grids))
+
+
+def written_call(function: str, suite: Any, **given: Any) -> str:
+    """A call as one would write it again; what is None was not given, classes stand by their names.
+
+    Only what decides which cells there are, and where they are kept, belongs into it.
+    """
+    words = [] if suite is None else [_written(suite)]
+    words += [f"{name}={_written(value)}" for name, value in given.items() if value is not None]
+    return f"rlsuite.{function}({', '.join(words)})"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        items = ", ".join(map(_written, value))
+        return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"
+    if isinstance(value, Suite):
+        return f"Suite({value.name!r}, ...)"
+    if isinstance(value, TaskSpec):
+        return f"TaskSpec(id={value.id!r}, ...)"
+    if isinstance(value, PathLike):
+        return repr(str(value))
+    return str(getattr(value, "__name__", repr(value)))

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any
 
 from registry.specs import TaskSpec
-from rlsuite.benchmarking import BenchmarkResult, benchmark, suite_of
+from rlsuite.benchmarking import BenchmarkResult, benchmark, suite_of, written_call
 from rlsuite.running.events import CellFinished, Event, Listener, SuiteStarted
 from rlsuite.running.looks import (
     FamilyDecision,
@@ -197,4 +197,14 @@ def benchmark_until_clear(
         result = steps.look(progress=progress, **how)
         if looked is not None:
             looked(steps.decisions)
-    return result
+    call = written_call(
+        "benchmark_until_clear",
+        suite,
+        agents=agents,
+        tasks=tasks,
+        seeds=seeds,
+        total_timesteps=total_timesteps,
+        max_seeds=max_seeds,
+        store=how.get("store"),
+    )
+    return replace(result, call=call)

@@ -49,6 +49,9 @@ from rlsuite.statistics import Interval
 
 __all__ = ["Series", "interval_bar", "line_chart"]
 
+ROW = 14
+"""Height of a line of text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Series:
@@ -255,9 +258,12 @@ def _off_scale(
     outside: Sequence[Reference], low: float, left: float, top: float, bottom: float
 ) -> list[str]:
     """References that would press the curves flat are named at the edge beyond which they lie."""
+    rows = {True: 0, False: 0}
     parts = []
-    for reference in outside:
+    for reference in sorted(outside, key=lambda reference: reference.value):
         below = reference.value < low
+        place = bottom - ROW * rows[True] if below else top + ROW * rows[False]
+        rows[below] += 1
         words = f"{reference_words(reference)} {'↓' if below else '↑'}"
-        parts.append(text(left, bottom if below else top, words, css="reference"))
+        parts.append(text(left, place, words, css="reference"))
     return parts

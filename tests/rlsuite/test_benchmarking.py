@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from html import unescape
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ import rlsuite
 from registry.errors import StoreError, SuiteError
 from registry.seeding import Stream, integer_seed
 from registry.specs import TaskSpec
-from rlsuite.benchmarking import CellFinished, CellProgress, CellStarted, SuiteStarted
+from rlsuite.benchmarking import (
+    CellFinished,
+    CellProgress,
+    CellStarted,
+    SuiteStarted,
+    written_call,
+)
 from rlsuite.reporting.leaderboard import leaderboards
 from rlsuite.running import cells
 from rlsuite.running import run_loop as running
@@ -95,6 +102,21 @@ def small(**changes):
 
 def table(result):
     return rlsuite.results_table(result.records)
+
+
+def test_a_report_shows_the_call_that_made_it(run, tmp_path):
+    result = run(agents={"m": OnlyPredicts, "q": (Q, {"step_size": 0.2})}, tasks=[GRID], seeds=1)
+    call = (
+        "rlsuite.benchmark(agents={'m': OnlyPredicts, 'q': ('rlsuite/QLearning-v0', "
+        f"{{'step_size': 0.2}})}}, tasks=['{GRID}'], seeds=1, store='{tmp_path / 's.sqlite'}')"
+    )
+    assert result.call == call
+    assert call in unescape(result.report(tmp_path / "r.html").read_text())
+    assert run(small()).call.startswith("rlsuite.benchmark(Suite('small', ...), store=")
+    task = rlsuite.TaskSpec(id="t", env_id=GRID)
+    assert written_call("benchmark", "quick", tasks=[task], seeds=None) == (
+        "rlsuite.benchmark('quick', tasks=[TaskSpec(id='t', ...)])"
+    )
 
 
 # The record of a cell ---------------------------------------------------------------------------

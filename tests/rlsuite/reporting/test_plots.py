@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from xml.etree import ElementTree
 
@@ -139,6 +140,16 @@ def test_a_far_reference_is_named_at_the_edge_instead_of_pressing_the_curves_fla
     assert "optimal −13.00" in words
     assert "base −1,893.0 ↓" in words
     assert "top 99.00 ↑" in texts(lines(series([0, 1]), references=[Reference("top", 99)]))
+
+
+def test_far_references_on_one_side_stand_below_each_other():
+    names = ("a", "b", "c", "d")
+    far = [Reference(name, value) for name, value in zip(names, (-90, -80, 80, 90), strict=True)]
+    root = lines(series([0, 0.1]), references=far)
+    arrows = [e for e in root.iter(f"{SVG}text") if e.text[-1] in "↓↑"]
+    places = {e.text[0]: float(e.get("y")) for e in arrows}
+    assert sorted(places) == list(names)
+    assert all(abs(one - other) >= 12 for one, other in itertools.combinations(places.values(), 2))
 
 
 @pytest.mark.parametrize("y", [[0.0], [-13.0, -13.0], [1e-9, 2e-9], [1e12, 3e12], [0.0, 0.0]])

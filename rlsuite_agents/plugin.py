@@ -40,7 +40,7 @@ def _planning(registry: Transaction) -> None:
             summary=summary,
             budget_unit="sweeps",
             requires={"model"},
-            learns="nothing" if name == "PolicyEvaluation" else "values",
+            learns="prediction" if name == "PolicyEvaluation" else "values",
             spaces=TABLES,
             promises=OURS,
         )

@@ -323,6 +323,14 @@ def test_an_agent_that_cannot_be_random_is_caught():
     assert "half and half between the first two actions earns -2" in result.reason
 
 
+def test_an_agent_that_predicts_is_asked_for_values_and_for_no_control():
+    assert run("one_transition_overfitted", HalvesRewards, learns="prediction").status == "failed"
+    assert run("truncation_bootstrapped", LimitIsAnEnd, learns="prediction").status == "failed"
+    result = run("one_step_task", WantsTheWorst, learns="prediction")
+    assert result.status == "skipped"
+    assert result.reason == "it learns 'prediction', and this asks for the best action"
+
+
 def test_every_check_has_its_planted_fault():
     planted = {name for name, _, _ in FAULTS}
     elsewhere = {"stochastic_policy", "plugin_import_weight"}  # the last: test_global_state

@@ -7,9 +7,9 @@ other episodes than those of an evaluation with the same root.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -144,6 +144,19 @@ class _Behaviour:
         return (1.0 - self._epsilon) * pi + self._epsilon * uniform
 
 
+class _Row(NamedTuple):
+    """A transition, with the actions allowed in S and in S'."""
+
+    observation: Any
+    mask: Any
+    action: Any
+    reward: float
+    next_observation: Any
+    terminated: bool
+    truncated: bool
+    next_mask: Any
+
+
 class _Watched(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps the last step: the action as it was taken, and what came of it."""
 
@@ -159,7 +172,7 @@ class _Watched(gym.Wrapper[Any, Any, Any, Any]):
 
 def _transitions(
     policy: Any, env: gym.Env[Any, Any], root: int, deterministic: bool, cap: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[_Row]:
     """One transition after the other, for ever."""
     watched = _Watched(env)
     seat = Seat(watched)
@@ -175,40 +188,31 @@ def _transitions(
         record = seat.step(action, cap)
         taken, reward, after, terminated, truncated = watched.last
         over = record is not None
-        yield {
-            "observation": before,
-            "mask": mask,
-            "action": taken,
-            "reward": reward,
-            "next_observation": after,
-            "terminated": terminated,
-            "truncated": bool(truncated) or (over and not terminated),
-            "next_mask": None if terminated else seat.mask,
-        }
+        cut = bool(truncated) or (over and not terminated)
+        next_mask = None if terminated else seat.mask
+        yield _Row(before, mask, taken, reward, after, terminated, cut, next_mask)
 
 
-def _taken(
-    walk: Iterator[dict[str, Any]], steps: int | None, episodes: int | None
-) -> list[dict[str, Any]]:
+def _taken(walk: Iterator[_Row], steps: int | None, episodes: int | None) -> list[_Row]:
     """So many steps, the last of which ends its episode, or so many episodes."""
-    rows: list[dict[str, Any]] = []
+    rows: list[_Row] = []
     ended = 0
     for row in walk:
         rows.append(row)
-        ended += row["terminated"] or row["truncated"]
+        ended += row.terminated or row.truncated
         if len(rows) == steps or ended == episodes:
             break
-    rows[-1]["truncated"] |= not rows[-1]["terminated"]
+    rows[-1] = rows[-1]._replace(truncated=rows[-1].truncated or not rows[-1].terminated)
     return rows
 
 
 def _data(
-    rows: list[dict[str, Any]],
+    rows: list[_Row],
     stated: Callable[..., Any] | None,
     first_action: int,
     about: Mapping[str, Any],
 ) -> LoggedData:
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
     mask, next_mask = (_masks(columns.pop(name)) for name in ("mask", "next_mask"))
     columns["observation"] = stack(columns["observation"])
     probability = None
@@ -218,7 +222,7 @@ def _data(
     return LoggedData(**columns, next_mask=next_mask, probability=probability, about=about)
 
 
-def _masks(masks: list[Any]) -> Any:
+def _masks(masks: Sequence[Any]) -> Any:
     """Masks [N, A], all actions where one step has none; None where no step has any."""
     given = next((mask for mask in masks if mask is not None), None)
     if given is None:

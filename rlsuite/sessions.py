@@ -234,7 +234,11 @@ def collect_agent(
         policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
     else:
         policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
-    trained = {"agent": agent, "num_timesteps": int(getattr(policy, "num_timesteps", 0))}
+    trained = {
+        "task": task.id,
+        "agent": agent,
+        "num_timesteps": int(getattr(policy, "num_timesteps", 0)),
+    }
     with closing(make_environment(task)) as env:
         return collect(policy, env, seed=seed, about=trained, **keywords)
 

@@ -195,7 +195,8 @@ class PPO:
         explained = 1.0 - float((e.returns - e.values).var()) / spread if spread else math.nan
         sums, norms = self._epochs(e, learning_rate, loss)
         mean = sums.mean(axis=0)
-        now, episodes = time.perf_counter(), self.collector.episodes.means()
+        now, episodes = time.perf_counter(), self.collector.episodes
+        episode_return, episode_length = episodes.means()
         self.metrics = PPOMetrics(
             num_timesteps=self.num_timesteps,
             policy_loss=float(mean[POLICY_LOSS]),
@@ -210,9 +211,9 @@ class PPO:
             learning_rate=learning_rate,
             clip_range=loss.clip_range,
             gradient_steps=len(norms),
-            episodes=episodes[0],
-            episode_return=episodes[1],
-            episode_length=episodes[2],
+            episodes=episodes.count,
+            episode_return=episode_return,
+            episode_length=episode_length,
             steps_per_second=len(e) / (now - self._clock),
         )
         self._clock = now

@@ -46,7 +46,7 @@ class Collector:
         n = config.num_envs
         self.lanes = lanes_of(env, n, encoder, seed)
         self.rollout = Rollout(config.n_steps, n, encoder.size, head)
-        self.episodes = EpisodeTotals.of(n)
+        self.episodes = EpisodeTotals(n)
         self.observations = (
             ObservationNormalizer(encoder.size) if config.normalize_observations else None
         )

@@ -6,8 +6,10 @@ the value of the last observation, and λ is 0, so that nothing of the next epis
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from rlsuite_agents.parts.lanes import Stepped
 __all__ = ["EpisodeTotals", "Rollout"]
 
 Floats = NDArray[np.float32]
+RECENT = 100
+"""Episodes of which means are told."""
 
 
 class Rollout:
@@ -152,46 +156,47 @@ COLUMNS = (
 )
 
 
-@dataclass(slots=True)
 class EpisodeTotals:
-    """Undiscounted returns and lengths: of the running episodes [N], and of those that ended."""
+    """Undiscounted returns and lengths of episodes, as the environment pays them.
 
-    returns: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    ended: list[tuple[float, int]]
+    Attributes:
+        count: episodes that have ended.
+        recent: (return, length) of the latest 100 of them.
+    """
 
-    @classmethod
-    def of(cls, lanes: int) -> EpisodeTotals:
-        """None so far."""
-        return cls(np.zeros(lanes), np.zeros(lanes, np.int64), [])
+    def __init__(self, lanes: int) -> None:
+        self.returns, self.lengths = np.zeros(lanes), np.zeros(lanes, np.int64)  # of the running
+        self.count, self.recent = 0, deque[tuple[float, int]](maxlen=RECENT)
 
     def add(self, stepped: Stepped, alive: NDArray[np.bool_]) -> None:
         """One step of every lane that is alive."""
         self.returns += stepped.rewards * alive
         self.lengths += alive
-        for k in np.flatnonzero(stepped.over):
-            self.ended.append((float(self.returns[k]), int(self.lengths[k])))
+        for k in np.flatnonzero(stepped.over).tolist():
+            self.recent.append((float(self.returns[k]), int(self.lengths[k])))
             self.returns[k], self.lengths[k] = 0.0, 0
+            self.count += 1
 
-    def means(self) -> tuple[int, float, float]:
-        """Episodes since the last call, their mean return and mean length; NaN if there is none."""
-        ended, self.ended = self.ended, []
-        if not ended:
-            return 0, np.nan, np.nan
-        returns, lengths = zip(*ended, strict=True)
-        return len(ended), float(np.mean(returns)), float(np.mean(lengths))
+    def means(self) -> tuple[float, float]:
+        """Mean return and mean length of the recent episodes; NaN where there is none."""
+        if not self.recent:
+            return math.nan, math.nan
+        returns, lengths = zip(*self.recent, strict=True)
+        return statistics.fmean(returns), statistics.fmean(lengths)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For a checkpoint."""
         return {
             "episodes.returns": self.returns,
             "episodes.lengths": self.lengths,
-            "episodes.ended": np.array(self.ended, np.float64).reshape(-1, 2),
+            "episodes.count": np.array(self.count, np.int64),
+            "episodes.recent": np.array(self.recent, np.float64).reshape(-1, 2),
         }
 
     def restore(self, found: Checkpoint) -> None:
         """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
         self.returns = found.array("episodes.returns", self.returns.shape)
         self.lengths = found.array("episodes.lengths", self.lengths.shape, np.int64)
-        ended = found.arrays["episodes.ended"].tolist()
-        self.ended = [(total, int(length)) for total, length in ended]
+        self.count = int(found.array("episodes.count", (), np.int64))
+        rows = found.array("episodes.recent", (min(self.count, RECENT), 2)).tolist()
+        self.recent.extend((total, int(length)) for total, length in rows)

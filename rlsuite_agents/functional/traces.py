@@ -31,10 +31,9 @@ class Traces(NamedTuple):
 
 def traces_of(config: Any, shape: tuple[int, int]) -> Traces:
     """Traces of a table [S, A], all 0, by the settings `traces`, `gamma` and `lambda_`."""
-    listed, kind = np.zeros(shape[0] * shape[1], np.int64), KINDS.index(config.traces)
-    return Traces(
-        np.zeros(shape), listed, np.zeros(1, np.int64), kind, config.gamma * config.lambda_
-    )
+    listed, n_listed = np.zeros(shape[0] * shape[1], np.int64), np.zeros(1, np.int64)
+    kind, decay = KINDS.index(config.traces), float(config.gamma * config.lambda_)
+    return Traces(np.zeros(shape), listed, n_listed, kind, decay)
 
 
 def mark(x: Traces, s: int, a: int, alpha: float) -> None:

@@ -9,12 +9,14 @@ from gymnasium.spaces import Discrete
 
 import rlsuite  # noqa: F401  (registers the environments)
 from registry.contracts import Transition
-from registry.errors import SettingError
+from registry.errors import CheckpointError, SettingError
 from rlsuite_agents.loops import learn_online
 from rlsuite_agents.parts.checkpoint import generator_state
 from rlsuite_agents.tabular.expected_sarsa import ExpectedSarsa
+from rlsuite_agents.tabular.monte_carlo_control import MonteCarloControl
 from rlsuite_agents.tabular.n_step_sarsa import NStepSarsa, NStepSarsaConfig
 from rlsuite_agents.tabular.n_step_tree_backup import NStepTreeBackup, NStepTreeBackupConfig
+from rlsuite_agents.tabular.off_policy_monte_carlo import OffPolicyMonteCarlo
 from rlsuite_agents.tabular.q_learning import QLearning
 from rlsuite_agents.tabular.sarsa import Sarsa
 
@@ -228,6 +230,22 @@ def test_n_is_how_far_a_reward_reaches():
             for s in range(5):
                 agent.observe(Transition(s, 0, float(s == 4), s + 1, s == 4, False))
             assert np.count_nonzero(agent.q) == n
+
+
+@pytest.mark.parametrize("cls", [*BOTH, MonteCarloControl, OffPolicyMonteCarlo])
+@pytest.mark.parametrize(
+    ("name", "bad", "limit"), [("states", 4, 4), ("actions", 2, 2), ("oldest", -2, "n")]
+)
+def test_a_checkpoint_with_an_index_that_is_none(cls, name, bad, limit, tmp_path):
+    """Compiled rules would read outside their arrays."""
+    agent = cls(table(), seed=0)
+    limit = len(agent.tables.recent.states) if limit == "n" else limit
+    agent.act(1, None, agent.rng)
+    agent.observe(Transition(1, 1, 1.0, 2, False, False))
+    getattr(agent.tables.recent, name)[0] = bad
+    agent.save(tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=rf"'{name}' should be in \[0, {limit}\), or -1"):
+        cls.load(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("cls", BOTH)

@@ -106,3 +106,10 @@ def test_version(cli):
     shown = cli("--version")
     assert shown.code == 0
     assert shown.out.startswith("rlsuite 0.")
+
+
+def test_the_command_can_be_run_as_a_module(cli):
+    shown = subprocess.run(
+        [sys.executable, "-m", "rlsuite", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == cli("--version").out

@@ -2,7 +2,7 @@
 
     δ = R + γ Q(S', A') - Q(S, A),    Q(s, a) ← Q(s, a) + δ e(s, a) for all s, a
 
-Sutton & Barto, 2nd ed., sections 12.7 and 12.8, for a table. Traces e fade by γ λ at every step,
+Sutton & Barto, 2nd ed., sections 12.5 and 12.7, for a table. Traces e fade by γ λ at every step,
 and then, with `traces`, that of the pair (S, A) becomes
 
     "accumulating"  e(S, A) + α

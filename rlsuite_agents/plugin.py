@@ -6,6 +6,7 @@ from registry.catalogue import Transaction
 from registry.specs import Spaces
 
 OURS = frozenset({"resume", "exact_budget", "own_rng", "split_learn"})
+ACTOR_CRITIC = Spaces(action=("Discrete", "Box"))
 TABLES = Spaces(observation=("Discrete",), action=("Discrete",))
 
 
@@ -201,6 +202,15 @@ def _deep(registry: Transaction) -> None:
         "rlsuite_agents.deep.reinforce:Reinforce",
         summary="Monte-Carlo policy gradient with a value baseline (Sutton & Barto 13.4).",
         learns="policy",
+        promises=OURS,
+    )
+    registry.add_agent(
+        "rlsuite/PPO-v0",
+        "rlsuite_agents.deep.ppo:PPO",
+        summary="Proximal policy optimisation, clipped (Schulman et al. 2017).",
+        vectorized=True,
+        learns="policy",
+        spaces=ACTOR_CRITIC,
         promises=OURS,
     )
 

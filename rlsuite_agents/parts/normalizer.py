@@ -1,6 +1,6 @@
 """Observations and rewards brought to a scale that networks like, by what has been met so far.
 
-As in Stable-Baselines3's `VecNormalize` (Huang et al. 2022, details 26 to 29): observations are
+As in Stable-Baselines3's `VecNormalize` (Huang et al. 2022, continuous 6 to 9): observations are
 centred and divided by their standard deviation, rewards only divided, by the standard deviation of
 the discounted return; both are clipped.
 """

@@ -24,7 +24,7 @@ def restore_recent(tables: Any, checkpoint: Checkpoint, **index_below: int) -> N
     x: Recent = tables.recent
     table = tables.q if hasattr(tables, "q") else tables.pi
     n, (n_states, n_actions) = len(x.states), table.shape
-    limits = {"states": n_states, "actions": n_actions, "oldest": n, "kept": n + 1}
+    limits = {"states": n_states, "actions": n_actions, "oldest": n, "kept": n}
     restore_arrays(tables, checkpoint, index_below={**limits, **index_below})
 
 

@@ -279,9 +279,9 @@ def test_compiled_and_plain_give_the_same_bits(cls, settings, identifier, tmp_pa
     ("cls", "name", "bad"),
     [
         (NStepTD, "recent.oldest", 4),
-        (NStepTD, "recent.kept", 5),
+        (NStepTD, "recent.kept", 4),
         (NStepTD, "recent.states", 21),
-        (MonteCarloPrediction, "recent.kept", 10_001),
+        (MonteCarloPrediction, "recent.kept", 10_000),
         (MonteCarloPrediction, "recent.states", 21),
         (TDLambda, "traces.listed", 21),
         (TDLambda, "traces.n_listed", 22),

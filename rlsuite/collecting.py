@@ -69,7 +69,8 @@ def collect(
     for name, value in (("steps", steps), ("episodes", episodes), ("max_steps", max_steps)):
         if value is not None:
             check_whole(name, value)
-    if isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
+    number = isinstance(epsilon, int | float | np.number) and not isinstance(epsilon, bool)
+    if not number or not 0 <= epsilon <= 1:
         raise SettingError(f"epsilon must be a number in [0, 1], got {epsilon!r}.")
     check_seed(seed)
     with Evaluator.of(env, policy) as evaluator, global_streams():
@@ -218,7 +219,8 @@ def _data(
     probability = None
     if stated is not None:
         pi = np.asarray(stated(columns["observation"], mask))
-        probability = pi[np.arange(len(rows)), np.asarray(columns["action"]) - first_action]
+        taken = pi[np.arange(len(rows)), np.asarray(columns["action"]) - first_action]
+        probability = np.minimum(taken, 1.0)  # a row sums to 1 but for rounding
     return LoggedData(**columns, next_mask=next_mask, probability=probability, about=about)
 
 

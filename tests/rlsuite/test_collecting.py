@@ -171,6 +171,7 @@ def test_where_the_data_come_from():
         ({"episodes": 1.5}, r"episodes must be a whole number of at least 1, got 1.5"),
         ({"steps": 1, "max_steps": 0}, r"max_steps must be a whole number"),
         ({"steps": 1, "epsilon": 1.5}, r"epsilon must be a number in \[0, 1\], got 1.5"),
+        ({"steps": 1, "epsilon": "a"}, r"epsilon must be a number in \[0, 1\], got 'a'"),
         ({"steps": 1, "epsilon": 0.5}, r"epsilon=0.5 is mixed into .* which Right does not have"),
         ({"steps": 1, "seed": -1}, r"a seed is a whole number"),
     ],

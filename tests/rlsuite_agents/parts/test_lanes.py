@@ -1,0 +1,160 @@
+"""Lanes: single environments and vectors in every autoreset mode give the same experience."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.vector import SyncVectorEnv
+
+import rlsuite
+from registry.errors import InvalidObservationError, SettingError
+from rlsuite_agents.parts.features import Encoder
+from rlsuite_agents.parts.lanes import Members, Vector, lanes_of, members_of
+
+GRID = "rlsuite/GridWorld-v0"
+N = 5
+
+
+class Counter(gym.Env):
+    """Counts its steps; ends at 3 if `terminates`, else is cut off there."""
+
+    def __init__(self, terminates=False, reward=1.0):
+        self.observation_space, self.action_space = Box(0, 9, (1,), np.float32), Discrete(2)
+        self.terminates, self.reward = terminates, reward
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        over = self.t == 3
+        ends = over and self.terminates, over and not self.terminates
+        return np.full(1, self.t, np.float32), self.reward, *ends, {}
+
+
+def played(lanes, steps):
+    """For each lane, the rows (features, action, reward, flags, features of S') it lived."""
+    rng, found = np.random.default_rng(0), [[] for _ in range(lanes.num_envs)]
+    counts = np.zeros(lanes.num_envs, int)
+    script = rng.integers(4, size=(lanes.num_envs, 1000))
+    while counts.min() < steps:
+        features, _ = lanes.observe()
+        seen, alive = features.copy(), lanes.alive.copy()
+        actions = script[np.arange(lanes.num_envs), counts]
+        s = lanes.step(actions, 0)
+        for k in np.flatnonzero(alive):
+            row = seen[k].tolist(), actions[k], s.rewards[k], s.terminated[k], s.truncated[k]
+            found[k].append((*row, s.features[k].tolist()))
+        counts += alive
+    return [rows[:steps] for rows in found]
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_native_vectors_give_what_single_environments_give(mode):
+    """Both kinds of end occur: the limit is 20 steps, the goal is near."""
+    keywords = {"slip": 0.2, "max_episode_steps": 20}
+    native = rlsuite.make_vec(GRID, N, autoreset_mode=mode, **keywords)
+    encoder = Encoder(native.single_observation_space)
+    vector = lanes_of(native, N, encoder, seed=0)
+    assert isinstance(vector, Vector)
+    members = Members([gym.make(GRID, **keywords) for _ in range(N)], encoder, seed=0)
+    for k, session in enumerate(members.sessions):
+        session.seed = vector.seed + k
+    one, other = played(vector, 120), played(members, 120)
+    assert one == other
+    assert any(row[3] for rows in one for row in rows)
+    assert any(row[4] for rows in one for row in rows)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_a_sync_vector_lends_its_members_in_every_mode(mode):
+    env = rlsuite.make_vec(GRID, N, autoreset_mode=mode, vectorization_mode="sync")
+    lanes = lanes_of(env, N, Encoder(env.single_observation_space), seed=0)
+    assert isinstance(lanes, Members)
+    assert [s.env for s in lanes.sessions] == env.envs
+
+
+class Wrapped(gym.vector.VectorWrapper):
+    """Hides that it is a `SyncVectorEnv`."""
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+@pytest.mark.parametrize("terminates", [True, False])
+def test_the_last_observation_is_reached_by_hand(mode, terminates):
+    """S' of the third step is 3, in every mode; the next episode begins at 0."""
+    inner = SyncVectorEnv([lambda: Counter(terminates)] * 2, autoreset_mode=mode)
+    rows = played(lanes_of(Wrapped(inner), 2, Encoder(Counter().observation_space), seed=0), 7)[0]
+    assert [row[0] for row in rows] == [[0], [1], [2], [0], [1], [2], [0]]
+    assert [row[5] for row in rows] == [[1], [2], [3], [1], [2], [3], [1]]
+    assert [row[3] for row in rows] == [False, False, terminates] * 2 + [False]
+    assert [row[4] for row in rows] == [False, False, not terminates] * 2 + [False]
+
+
+def test_an_end_that_is_both_is_terminal():
+    env = gym.wrappers.TimeLimit(Counter(terminates=True), 3)
+    lanes = Members([env], Encoder(env.observation_space), seed=0)
+    lanes.observe()
+    for _ in range(3):
+        stepped = lanes.step(np.zeros(1, int), 0)
+    assert stepped.terminated[0]
+    assert not stepped.truncated[0]
+
+
+def test_members_have_seeds_of_their_own():
+    env = gym.make("CartPole-v1")
+    lanes = Members(members_of(env, 3), Encoder(env.observation_space), seed=0)
+    features, mask = lanes.observe()
+    assert len(np.unique(features[:, 0])) == 3
+    assert mask.shape == (0, 0)
+    assert lanes.sessions[0].env is env
+
+
+def test_dictionaries_and_masks():
+    class Masked(Counter):
+        def __init__(self, k):
+            super().__init__()
+            self.k = k
+            part = Box(0, 1, (2,), np.int8)
+            self.observation_space = Dict({"x": self.observation_space, "action_mask": part})
+
+        def look(self, x):
+            return {"x": x, "action_mask": np.array([1, self.k], np.int8)}
+
+        def reset(self, *, seed=None, options=None):
+            x, info = super().reset(seed=seed)
+            return self.look(x), info
+
+        def step(self, action):
+            x, *rest = super().step(action)
+            return self.look(x), *rest
+
+    inner = SyncVectorEnv([lambda k=k: Masked(k) for k in (0, 1)], autoreset_mode="SameStep")
+    encoder = Encoder(inner.single_observation_space)
+    for lanes in (lanes_of(inner, 2, encoder, 0), lanes_of(Wrapped(inner), 2, encoder, 0)):
+        _, mask = lanes.observe()
+        assert mask.tolist() == [[True, False], [True, True]]
+        for _ in range(3):
+            stepped = lanes.step(np.zeros(2, int), 0)
+        assert stepped.features[:, -1].tolist() == [3.0, 3.0]
+        assert lanes.observe()[0][:, -1].tolist() == [0.0, 0.0]
+
+
+def test_what_is_refused():
+    env = Counter()
+    with pytest.raises(
+        SettingError, match=r"num_envs is 2, but .* has no spec to make copies from"
+    ):
+        members_of(env, 2)
+    vector = SyncVectorEnv([Counter] * 3)
+    encoder = Encoder(env.observation_space)
+    for given in (vector, Wrapped(vector)):
+        with pytest.raises(SettingError, match="num_envs is 2, but the environment brings 3"):
+            lanes_of(given, 2, encoder, 0)
+    bad = lanes_of(Wrapped(SyncVectorEnv([lambda: Counter(reward=np.nan)])), 1, encoder, 0)
+    bad.observe()
+    with pytest.raises(InvalidObservationError, match="step 8: the environments returned the rew"):
+        bad.step(np.zeros(1, int), 7)

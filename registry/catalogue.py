@@ -54,6 +54,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "task": frozenset(TaskSpec.__dataclass_fields__) - {"id"},
     "suite": frozenset({"summary"}),
     "oracle": frozenset({"summary"}),
+    "model": frozenset({"summary"}),
     "reward_model": frozenset({"summary"}),
     "reference_model": frozenset({"summary"}),
     "backend": frozenset({"summary"}),
@@ -133,6 +134,11 @@ class Registry:
         """All ids of a kind, sorted."""
         return [entry.id for entry in self.entries(kind)]
 
+    def provided(self, kind: str, *asked: Any) -> Any:
+        """What the first provider of a kind answers that has an answer; None where none has."""
+        answers = (entry.load()(*asked) for entry in self.entries(kind))
+        return next((answer for answer in answers if answer is not None), None)
+
     def agent_spec(self, identifier: str) -> AgentSpec:
         """The spec of a registered agent; raises `UnknownIdError`."""
         entry = self.get("agent", identifier)
@@ -202,6 +208,10 @@ class Transaction:
     def add_oracle(self, id: str, entry_point: str, **meta: Any) -> None:
         """An `OracleProvider` for environments that ship no answer key of their own."""
         self.add("oracle", id, entry_point, **meta)
+
+    def add_model(self, id: str, entry_point: str, **meta: Any) -> None:
+        """A `ModelProvider` for environments that are tables and do not say so themselves."""
+        self.add("model", id, entry_point, **meta)
 
     def add_reward_model(self, id: str, entry_point: str, **meta: Any) -> None:
         """A factory of a `RewardModel`."""

@@ -26,6 +26,7 @@ __all__ = [
     "HasModel",
     "HasOracle",
     "Model",
+    "ModelProvider",
     "Oracle",
     "OracleProvenance",
     "OracleProvider",
@@ -262,10 +263,16 @@ class HasModel(Protocol):
 
 
 class FollowsModel(HasModel, Protocol):
-    """An environment that a compiled loop may step by its `model`.
+    """An environment that a compiled loop may step by its `model`, or who answers for it.
 
-    It also offers `get_state` and `set_state` with `rng` (of a PCG64), `t` (steps since the reset)
-    and `state` (the number of the state).
+    It also offers `np_random`, and `get_state` and `set_state` with `rng` (of a PCG64), `state`
+    (the number of the state) and, if it keeps them, `t` (steps since the reset) and `action` (the
+    latest one).
+
+    It may say `rest_to_first = True`: where rounding leaves a sum of probabilities short of 1, a
+    uniform above it takes state 0, or the first outcome, instead of the last possible one. And it
+    may have `masks`, int8 [S, A]: the actions allowed in each state, as `info["action_mask"]` tells
+    at every reset and step; None where it tells nothing.
     """
 
     @property
@@ -274,9 +281,13 @@ class FollowsModel(HasModel, Protocol):
 
         Each reset and each step draws one uniform, with `np_random.random()`, and takes the first
         state or outcome whose cumulative probability is larger, the last possible one counting as
-        1; the observation is the number of the state; `info` holds nothing to learn from.
+        1; the observation is the number of the state; `info` holds nothing to learn from but masks.
         """
         ...
+
+
+ModelProvider = Callable[[Any], "FollowsModel | None"]
+"""Answers for tables that do not say themselves that they are: `provider(env)`, None if none."""
 
 
 @runtime_checkable

@@ -114,27 +114,19 @@ def is_harmless(layer: Any) -> bool:
 
 def _without(inner: Any, reason: str) -> AnswerKey:
     """No answers, with the reason if the environment has some elsewhere."""
-    if isinstance(inner, HasOracle) or _provided(inner, None) is not None:
+    if isinstance(inner, HasOracle) or registry.provided("oracle", inner, None) is not None:
         return AnswerKey(why_not=f"no answer key: {reason}")
     return AnswerKey()
 
 
 def _oracle_of(inner: Any, horizon: int | None) -> Oracle | None:
     if not isinstance(inner, HasOracle):
-        return _provided(inner, horizon)
+        return registry.provided("oracle", inner, horizon)
     if horizon is None and "limit" in inspect.signature(inner.oracle).parameters:
         return inner.oracle(limit=False)  # None alone would mean the limit registered for the id
     if horizon is None and _registered_limit(inner) is not None:
         raise OracleError("its registered time limit was taken off")
     return inner.oracle(horizon=horizon)
-
-
-def _provided(inner: Any, horizon: int | None) -> Oracle | None:
-    for entry in registry.entries("oracle"):
-        oracle: Oracle | None = entry.load()(inner, horizon)
-        if oracle is not None:
-            return oracle
-    return None
 
 
 def _registered_limit(inner: Any) -> int | None:

@@ -97,6 +97,11 @@ def _tabular(registry: Transaction) -> None:
         "rlsuite_envs.tabular.toy_text:toy_text_oracle",
         summary="Exact returns for FrozenLake, CliffWalking and Taxi.",
     )
+    registry.add_model(
+        "gymnasium/ToyText-v0",
+        "rlsuite_envs.tabular.toy_text:toy_text_table",
+        summary="Compiled loops for FrozenLake, CliffWalking and Taxi.",
+    )
     for identifier in ("FrozenLake-v1", "CliffWalking-v1", "Taxi-v4"):
         registry.add_task(identifier, total_timesteps=50_000, family="tabular")
 

@@ -118,7 +118,8 @@ def test_links_between_pages_lead_somewhere():
 
 def test_every_registered_kind_loads():
     """An entry point is a string; a wrong one would only show when somebody uses it."""
-    for kind in ("env", "agent", "oracle", "suite", "backend", "reward_model", "reference_model"):
+    models = ("model", "reward_model", "reference_model")
+    for kind in ("env", "agent", "oracle", "suite", "backend", *models):
         for entry in registry.entries(kind):
             if entry.provenance.distribution == "rlsuite":
                 assert load_entry_point(entry.entry_point) is not None

@@ -47,7 +47,7 @@ WORTH_REHEARSING = 10_000
 TICK_SECONDS = 1.0
 """How often a cell that runs elsewhere tells its steps, beside the points of evaluation."""
 
-CARRIED = ("agent", "oracle", "reward_model", "reference_model")
+CARRIED = ("agent", "oracle", "model", "reward_model", "reference_model")
 """Kinds of entries that a cell may look up while it runs."""
 
 
@@ -184,7 +184,8 @@ def modules_of(cell: Cell) -> list[str]:
     spec = gym.registry.get(cell.task.env_id)
     if spec is not None and isinstance(spec.entry_point, str):
         entry_points.append(spec.entry_point)
-    entry_points += [entry.entry_point for entry in registry.entries("oracle")]
+    for kind in ("oracle", "model"):
+        entry_points += [entry.entry_point for entry in registry.entries(kind)]
     return [point.partition(":")[0] for point in entry_points if point]
 
 

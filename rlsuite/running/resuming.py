@@ -38,7 +38,7 @@ __all__ = [
     "sweep",
 ]
 
-FORMAT = 1
+FORMAT = 2
 FIRST_PART = 64
 """Steps of the first call of `learn`; they double while a call takes less than `PART_SECONDS`."""
 

@@ -2,8 +2,9 @@
 
 Two ways, tried in this order:
 
-1. *direct*: the environment offers `get_state()` and `set_state(state)`, and stands under wrappers
-   that are known to hold no state of their own beyond `TimeLimit`'s clock;
+1. *direct*: the environment offers `get_state()` and `set_state(state)`, or a registered provider
+   of models answers for it, and it stands under wrappers that are known to hold no state of their
+   own beyond `TimeLimit`'s clock;
 2. *replay*: the random generator is put where it stood when the running episode began, the
    environment is reset, and the actions of the episode are taken again. The observation and the
    generator have to arrive where they were.
@@ -18,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
+from registry.catalogue import registry
 from registry.errors import CheckpointError
 from rlsuite_agents.parts.checkpoint import generator_state, restore_generator
 
@@ -176,7 +178,7 @@ def _stateful(env: Any) -> Any:
             getattr(layer, "set_state", None)
         ):
             return layer
-        return None
+        return None if isinstance(layer, gym.Wrapper) else registry.provided("model", layer)
     return None
 
 

@@ -74,6 +74,19 @@ def observe(tables: Any, transition: Any, rng: Any) -> None:
     raise NotImplementedError
 
 
+def no_mask(masks: Any, s: Any) -> Any:
+    """`mask_of` where nothing says which actions are allowed."""
+    return None
+
+
+def its_mask(masks: Any, s: Any) -> Any:
+    """`mask_of` where each state has its own."""
+    return borrowed(masks[s])
+
+
+mask_of = no_mask  # stands for one of the two
+
+
 def borrowed(array: Any) -> Any:
     """Stands for `parts.borrowed.borrowed`, which imports numba."""
     raise NotImplementedError
@@ -102,12 +115,12 @@ def table_loop(
         ended: how many ended, int64 [n].
     """
     outcomes, starts = borrowed(owned.outcomes), borrowed(owned.starts)
-    starts_below = borrowed(owned.starts_below)
+    starts_below, masks = borrowed(owned.starts_below), borrowed(owned.masks)
     for k in range(len(rngs)):
         tables, rng, place_rng = member(many, k), borrowed(rngs[k]), borrowed(places.rng[k])
         ends, returns = borrowed(rooms.ends[k]), borrowed(rooms.returns[k])
         lengths, n = borrowed(rooms.lengths[k]), 0
-        s, elapsed = places.state[k, 0], places.elapsed[k, 0]
+        s, a, elapsed = places.state[k, 0], places.action[k, 0], places.elapsed[k, 0]
         over, total = places.over[k, 0], places.total[k, 0]
         for step in range(steps):
             if over:
@@ -115,19 +128,21 @@ def table_loop(
                 while u >= starts_below[i]:
                     i += 1
                 s, elapsed, total = starts[i], 0, 0.0
-            a = act(tables, s, None, rng)
+            mask = mask_of(masks, s)
+            a = act(tables, s, mask, rng)
             row, u, i = s * owned.n_actions + a, random(place_rng), 0
             while u >= outcomes[row, i].below:
                 i += 1
             r, s_next = outcomes[row, i].reward, np.int64(outcomes[row, i].next)
             elapsed, total = elapsed + 1, total + r
             terminated, truncated = outcomes[row, i].ends != 0, elapsed == owned.limit
-            observe(tables, Step(s, a, r, s_next, terminated, truncated, None, None), rng)
+            next_mask = mask_of(masks, s_next)
+            observe(tables, Step(s, a, r, s_next, terminated, truncated, mask, next_mask), rng)
             s, over = s_next, terminated or truncated
             if over:
                 ends[n], returns[n], lengths[n] = step + 1, total, elapsed
                 n += 1
-        places.state[k, 0], places.elapsed[k, 0] = s, elapsed
+        places.state[k, 0], places.action[k, 0], places.elapsed[k, 0] = s, a, elapsed
         places.over[k, 0], places.total[k, 0] = over, total
         ended[k] = n
 
@@ -190,8 +205,9 @@ def learn_in_tables(agents: Sequence[Any], steps: int) -> None:
             put_at(stands[k], row_of(places, k))
             pcg64.put_back(agent.rng, rngs[k])
             session, state = agent.session, int(places.state[k, 0])
-            session.tape.observation, session.tape.info = state, {}
-            session.over, session.mask = bool(places.over[k, 0]), None
+            session.over, session.mask = bool(places.over[k, 0]), stands[k].mask(state)
+            session.tape.observation = state
+            session.tape.info = {} if session.mask is None else {"action_mask": session.mask}
         unstack(many, [agent.tables for agent in agents])
 
 
@@ -199,7 +215,8 @@ _loops: dict[Any, Any] = {}
 
 
 def _key(agent: Any) -> Any:
-    return type(agent).rules, type(agent.tables)
+    stand: Any = stand_for(agent)
+    return type(agent).rules, type(agent.tables), stand.masked
 
 
 def _loop_of(agent: Any) -> Any:
@@ -211,6 +228,7 @@ def _loop_of(agent: Any) -> Any:
         rules: Rules = type(agent).rules
         names: dict[str, Any] = {"act": rules.act, "observe": rules.observe, "borrowed": borrowed}
         names["member"] = member_rule(agent.tables, borrowed)
+        names["mask_of"] = its_mask if key[-1] else no_mask
         _loops[key] = bound(table_loop, keep=True, random=pcg64.random, **names)
     return _loops[key]
 

@@ -257,7 +257,6 @@ class Masked(TabularEnv):
         lambda: Silent(TABLES["cliff"]()),
         lambda: TimeLimit(TABLES["cliff"](), 9),
         lambda: OwnStep(random_table(0)),
-        lambda: gym.make("FrozenLake-v1"),
         lambda: gym.make("rlsuite/CliffWalk-v0", render_mode="rgb_array"),
         lambda: recorded(recorded(TABLES["cliff"]())[0])[0],
     ],

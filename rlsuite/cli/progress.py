@@ -24,13 +24,15 @@ OnStep = Callable[[int, int], "bool | None"]
 
 
 @contextmanager
-def training_progress(title: str) -> Iterator[OnStep]:
+def training_progress(title: str, unit: str = "steps") -> Iterator[OnStep]:
     """A function of (steps done, steps in all): shows them, and answers False after Ctrl-C.
+
+    `unit` is what a budget counts: steps, sweeps, examples.
 
     So a training ends between two steps, with an agent that can be saved. A second Ctrl-C, or one
     before the first or after the last step, interrupts at once.
     """
-    with _shown(title) as show, _interrupt() as pressed:
+    with _shown(title, unit) as show, _interrupt() as pressed:
 
         def on_step(done: int, total: int) -> bool:
             show(done, total)
@@ -66,15 +68,15 @@ def _interrupt() -> Iterator[_Pressed]:
 
 
 @contextmanager
-def _shown(title: str) -> Iterator[Callable[[int, int], None]]:
+def _shown(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     if not on_terminal():
-        yield _lines(title)
+        yield _lines(title, unit)
         return
     bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("steps"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         console=console(),
         refresh_per_second=REFRESHES_PER_SECOND,
@@ -92,7 +94,7 @@ def _shown(title: str) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def _lines(title: str) -> Callable[[int, int], None]:
+def _lines(title: str, unit: str) -> Callable[[int, int], None]:
     """Prints a line at every tenth of the training."""
     shown = 0
 
@@ -101,6 +103,6 @@ def _lines(title: str) -> Callable[[int, int], None]:
         tenth = done * LINES // total
         if tenth > shown:
             shown = tenth
-            typer.echo(f"{title}: {done:,} of {total:,} steps")
+            typer.echo(f"{title}: {done:,} of {total:,} {unit}")
 
     return show

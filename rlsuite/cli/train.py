@@ -42,11 +42,14 @@ def train(
     Example:  `rlsuite train rlsuite/QLearning-v0 rlsuite/GridWorld-v0 --steps 20000
     --set step_size=0.2 --save q.safetensors`
     """
+    from registry.catalogue import registry
     from rlsuite.cli.progress import training_progress
     from rlsuite.reporting.formatting import number
     from rlsuite.sessions import train_agent
 
-    with training_progress(f"{agent} in {environment}") as on_step:
+    spec = registry.agent_spec(agent)
+    unit = spec.budget_unit if spec.counts_itself else "steps"
+    with training_progress(f"{agent} in {environment}", unit) as on_step:
         result = train_agent(
             agent,
             environment,

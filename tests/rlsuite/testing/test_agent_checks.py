@@ -12,6 +12,7 @@ import pytest
 from registry.errors import SettingError, UnknownIdError, UnsupportedSpaceError
 from registry.specs import AgentSpec, Spaces
 from rlsuite.testing import AGENT_CHECKS, agent_subject, check_agent
+from rlsuite.testing.sanity import OneStep, limited
 from rlsuite_agents.parts.checkpoint import load_checkpoint
 from rlsuite_agents.tabular.q_learning import QLearning, QLearningConfig
 
@@ -464,3 +465,18 @@ def test_checkpoints_of_the_good_agent_are_read_by_nobody_else(tmp_path):
     agent, _ = subject_of(Good).trained()
     agent.save(tmp_path / "a")
     assert load_checkpoint(tmp_path / "a", agent=Good.id, config_type=QLearningConfig).arrays
+
+
+def test_an_agent_that_learns_from_data_is_given_some_of_each_task_or_keeps_its_own(tmp_path):
+    subject = agent_subject("rlsuite/BehaviourCloning-v0")
+    walked, tiny = (subject.build(subject.courses(make)[0]) for make in (None, _one_step))
+    assert len(walked.data) == len(tiny.data) == 500
+    assert (walked.data.observation.max(), tiny.data.observation.max()) == (3, 0)
+    path = str(tmp_path / "own.npz")
+    walked.data.first(7).save(path)
+    own = agent_subject("rlsuite/BehaviourCloning-v0", settings={"data": path})
+    assert len(own.build(own.courses()[0]).data) == 7
+
+
+def _one_step():
+    return limited(OneStep())

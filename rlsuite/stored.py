@@ -64,9 +64,10 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
                 for record, label in zip(found, labels, strict=True)
             )
     if not records:
+        where = "" if store is None else f" --store {store}"
         raise StoreError(
             f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
-            f"`rlsuite bench run {source}`, or name a store to see all that it holds."
+            f"`rlsuite bench run {source}{where}`, or name a store to see all that it holds."
         )
     return Stored(
         path=path,

@@ -80,6 +80,10 @@ def test_nothing_there_is_a_sentence(suite, tmp_path):
     Store(empty).close()
     with pytest.raises(StoreError, match="holds no cell of the suite 'two' as it is now: run it"):
         stored(suite, empty)
+    with pytest.raises(
+        StoreError, match=r"`rlsuite bench run \S+ --store \S+empty.sqlite`, or name"
+    ):
+        stored(suite, empty)
     with pytest.raises(StoreError, match="is empty: run a suite first"):
         stored(str(empty))
     with pytest.raises(StoreError, match="there is no store"):

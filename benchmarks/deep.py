@@ -48,12 +48,13 @@ ZOO = {
 }
 NATIVE = {
     "num_envs": 64,
-    "n_steps": 16,
+    "n_steps": 32,
     "batch_size": 1_024,
     "n_epochs": 8,
-    "gae_lambda": 0.8,
+    "gae_lambda": 0.9,
     "gamma": 0.98,
     "learning_rate": "lin_5e-3",
+    "max_grad_norm": 2.0,
     "total_timesteps": 150_000,
 }
 SOLVED, EPISODES = 475.0, 20

@@ -54,6 +54,10 @@ ALLOWANCE = {"rlsuite/DynaQPlus-v0": 270, "rlsuite/PrioritizedSweeping-v0": 325}
 ANOTHER_READING = ("checkpoint.py", "env_state.py", "table_loop.py", "world.py", "pcg64.py")
 
 
+DEEP = ("rlsuite/PPO-v0",)
+DEEP_LIMIT = 900
+
+
 def lines_of_code(source: str) -> int:
     source = textwrap.dedent(source)
     documentation: set[int] = set()
@@ -105,6 +109,13 @@ def test_a_tabular_agent_is_read_in_250_lines(identifier):
     if identifier == "rlsuite/PosteriorSampling-v0":
         behaviour = {"sample_world", "optimal_action_values"}
     assert behaviour | {"learn_online"} <= {name.rpartition(":")[2] for name in opened}
+
+
+@pytest.mark.parametrize("identifier", DEEP)
+def test_a_deep_agent_is_read_in_900_lines(identifier):
+    opened = what_a_reader_opens(registry.agent_spec(identifier).load())
+    assert sum(opened.values()) <= DEEP_LIMIT, opened
+    assert {"backward", "_advantages"} <= {name.rpartition(":")[2] for name in opened}
 
 
 def test_lines_of_code_by_hand():

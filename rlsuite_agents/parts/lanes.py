@@ -25,6 +25,7 @@ from rlsuite_agents.parts.agent_checkpoint import resume_session, session_state
 from rlsuite_agents.parts.env_state import decode, encode
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.heads import EVERYTHING
+from rlsuite_agents.parts.spaces import Detached
 
 __all__ = ["Lanes", "Members", "Stepped", "Vector", "lanes_of", "members_of"]
 
@@ -214,6 +215,8 @@ def members_of(env: Any, num_envs: int) -> list[gym.Env[Any, Any]]:
     if isinstance(env, SyncVectorEnv):
         _check_number(len(env.envs), num_envs)
         return list(env.envs)
+    if isinstance(env, Detached):  # an agent that was loaded to predict
+        return [env] * num_envs
     if num_envs > 1 and env.spec is None:
         raise SettingError(
             f"num_envs is {num_envs}, but {env} has no spec to make copies from; make it with "

@@ -126,7 +126,8 @@ class Rollout:
         """The part that is filled, for a checkpoint."""
         n = self.filled
         keys = np.array(list(self.last), np.int64).reshape(-1, 2)
-        finals = np.array(list(self.last.values()), np.float32).reshape(len(keys), -1)
+        width = self.features.shape[-1]
+        finals = np.array(list(self.last.values()), np.float32).reshape(len(keys), width)
         found = {name: getattr(self, name)[:n] for name in COLUMNS}
         found["masks"] = self.masks[:n] if len(self.masks) else np.zeros((0, 0, 0), np.bool_)
         found |= {"ahead": self.ahead, "last.keys": keys, "last.features": finals}
@@ -145,7 +146,7 @@ class Rollout:
             self.masks = np.ones((*self.shape, self._n_actions), np.bool_)
             self.masks[:filled] = masks
         keys = found.arrays["rollout.last.keys"].tolist()
-        width = self.features.shape[-1] if keys else 0
+        width = self.features.shape[-1]
         finals = found.array("rollout.last.features", (len(keys), width), np.float32)
         self.last = {(t, k): row for (t, k), row in zip(keys, finals, strict=True)}
 

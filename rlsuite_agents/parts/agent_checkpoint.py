@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import CheckpointError
@@ -25,11 +26,15 @@ from rlsuite_agents.parts.spaces import (
     space_from_json,
     space_to_json,
 )
+from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = [
+    "copy_of_q",
     "load_agent_checkpoint",
+    "load_tables",
     "resume_session",
     "save_agent_checkpoint",
+    "save_tables",
     "session_state",
 ]
 
@@ -95,6 +100,35 @@ def load_agent_checkpoint(
     restore_generator(agent.prediction_rng, found.value("prediction_rng", dict))
     _restore_session(agent.session, found, env)
     return agent, dataclasses.replace(found, state={**found.state, **found.value("own", dict)})
+
+
+def save_tables(agent: Any, path: str | PathLike[str]) -> None:
+    """Writes all that is needed to go on bit for bit: the tables, and what every agent has.
+
+    The method `save` of an agent with `tables`; see `save_agent_checkpoint`.
+    """
+    save_agent_checkpoint(agent, path, arrays_of(agent.tables))
+
+
+def load_tables(restore: Callable[[Any, Checkpoint], None] = restore_arrays) -> Any:
+    """The class method `load` of an agent with `tables`, which `restore(tables, checkpoint)` fills.
+
+    Where tables hold indices, `restore` checks them: compiled rules do not.
+    """
+
+    def load(cls: Any, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
+        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
+        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
+        restore(agent.tables, checkpoint)
+        return agent
+
+    return classmethod(load)
+
+
+def copy_of_q(agent: Any) -> NDArray[np.float64]:
+    """A copy of Q, [S, A]; the property `q` of an agent with `tables`."""
+    q: NDArray[np.float64] = agent.tables.q.copy()
+    return q
 
 
 def session_state(session: Any) -> dict[str, Any]:

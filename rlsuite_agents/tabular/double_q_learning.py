@@ -14,7 +14,6 @@ S' is not terminal; a falling step size counts the visits of a pair, not the upd
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +25,11 @@ from rlsuite_agents.functional.chance import random
 from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
 from rlsuite_agents.functional.td import discount_of, double_q_learning_error_row
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.agent_checkpoint import load_tables, save_tables
+from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = ["DoubleQLearning", "DoubleQLearningConfig"]
 
@@ -87,9 +85,9 @@ class DoubleQLearning:
     id = "rlsuite/DoubleQLearning-v0"
     config_type = DoubleQLearningConfig
     rules = Rules(act, observe)
-    learn = learn
-    predict = predict
-    learn_many = classmethod(learn_many)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables()
 
     def __init__(
         self, env: Any, config: DoubleQLearningConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -118,22 +116,3 @@ class DoubleQLearning:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition; draws the table from the agent's own generator."""
         observe(self.tables, transition, self.rng)
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        return probabilities(self.tables, observations, mask, deterministic)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(
-        cls, path: str | PathLike[str], env: Any = None, device: str = "cpu"
-    ) -> DoubleQLearning:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_arrays(agent.tables, checkpoint)
-        return agent

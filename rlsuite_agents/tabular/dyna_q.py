@@ -14,7 +14,6 @@ bonus for what was seldom tried, the model holds the reward with the bonus of it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,13 +26,14 @@ from rlsuite_agents.functional.experience import LastOutcomes, no_outcomes, reme
 from rlsuite_agents.functional.exploration import uniform
 from rlsuite_agents.functional.practice import Practice, explore, visit
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_count
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import restore_arrays
 
 __all__ = ["DynaQ", "DynaQConfig"]
 
@@ -82,15 +82,22 @@ def observe(x: Tables, t: Transition, rng: Any) -> None:
         replay(x, s, uniform(x.q.shape[1], x.model.tried[s], rng), 0.0)
 
 
+def restore(x: Tables, checkpoint: Checkpoint) -> None:
+    """Fills the tables and checks indices, which compiled rules do not."""
+    n = len(x.q)
+    restore_arrays(x, checkpoint, {"follows": n, "seen": n, "n_seen": n + 1})
+
+
 class DynaQ:
     """Dyna-Q on a table: observations and actions are `Discrete`."""
 
     id = "rlsuite/DynaQ-v0"
     config_type = DynaQConfig
     rules = Rules(act, observe)
-    learn = learn
-    predict = predict
-    learn_many = classmethod(learn_many)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore)
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: DynaQConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -107,11 +114,6 @@ class DynaQ:
             planning_steps=config.planning_steps,
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """An exploring action."""
         return act(self.tables, observation, mask, rng), {}
@@ -119,21 +121,3 @@ class DynaQ:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition, and from remembered ones that it draws by itself."""
         observe(self.tables, transition, self.rng)
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        return probabilities(self.tables, observations, mask, deterministic)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        n = len(agent.tables.q)
-        restore_arrays(agent.tables, checkpoint, {"follows": n, "seen": n, "n_seen": n + 1})
-        return agent

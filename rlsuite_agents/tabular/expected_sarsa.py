@@ -12,7 +12,6 @@ the target bootstraps, because S' is not terminal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +22,11 @@ from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice, explore, policy, step_size, visit
 from rlsuite_agents.functional.td import discount_of, expected_sarsa_error_row
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
+from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = ["ExpectedSarsa", "ExpectedSarsaConfig"]
 
@@ -80,9 +78,10 @@ class ExpectedSarsa:
     id = "rlsuite/ExpectedSarsa-v0"
     config_type = ExpectedSarsaConfig
     rules = Rules(act, observe)
-    learn = learn
-    predict = predict
-    learn_many = classmethod(learn_many)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables()
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: ExpectedSarsaConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -97,11 +96,6 @@ class ExpectedSarsa:
             gamma=float(config.gamma),
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """An exploring action."""
         return act(self.tables, observation, mask, rng), {}
@@ -109,20 +103,3 @@ class ExpectedSarsa:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition."""
         observe(self.tables, transition, self.rng)
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        return probabilities(self.tables, observations, mask, deterministic)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_arrays(agent.tables, checkpoint)
-        return agent

@@ -10,7 +10,6 @@ time limit what follows is estimated by V, because the task goes on there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from rlsuite_agents.functional.practice import Practice
 from rlsuite_agents.functional.prediction import follow, move_towards
 from rlsuite_agents.functional.recent import Recent, recent_of, remember
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import load_tables, save_tables
 from rlsuite_agents.parts.memory import restore_recent
 from rlsuite_agents.parts.planner import read_policy
 from rlsuite_agents.parts.predict import predict
@@ -35,7 +34,6 @@ from rlsuite_agents.parts.prediction import (
 from rlsuite_agents.parts.settings import check_choice, check_count
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["MonteCarloPrediction", "MonteCarloPredictionConfig"]
 
@@ -106,6 +104,7 @@ class MonteCarloPrediction:
     rules = Rules(act, observe)
     learn, learn_many = learn, classmethod(learn_many)
     predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore_recent)
     state_values = state_values
 
     def __init__(
@@ -138,14 +137,3 @@ class MonteCarloPrediction:
     def observe(self, transition: Transition) -> None:
         """Keeps one transition; learns from the episode where it is over."""
         observe(self.tables, transition, self.rng)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_recent(agent.tables, checkpoint)
-        return agent

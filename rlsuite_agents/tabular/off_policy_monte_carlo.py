@@ -16,7 +16,6 @@ A time limit is not an end: there max_a Q(S_T, a) follows the last reward. An ep
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from rlsuite_agents.functional.practice import Practice, policy, visit
 from rlsuite_agents.functional.prediction import follow
 from rlsuite_agents.functional.recent import Recent, recent_of, remember
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
 from rlsuite_agents.parts.memory import restore_recent
 from rlsuite_agents.parts.practice import (
     action_probabilities,
@@ -41,7 +40,6 @@ from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_count
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["OffPolicyMonteCarlo", "OffPolicyMonteCarloConfig"]
 
@@ -115,6 +113,8 @@ class OffPolicyMonteCarlo:
     rules = Rules(act, observe)
     learn, learn_many = learn, classmethod(learn_many)
     predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore_recent)
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: OffPolicyMonteCarloConfig = USUAL, *, seed: int, device: str = "cpu"
@@ -132,11 +132,6 @@ class OffPolicyMonteCarlo:
             gamma=float(config.gamma),
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """An exploring action."""
         return int(act(self.tables, observation, mask, rng)), {}
@@ -144,14 +139,3 @@ class OffPolicyMonteCarlo:
     def observe(self, transition: Transition) -> None:
         """Keeps one transition, and learns from the episode at its end."""
         observe(self.tables, transition, self.rng)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_recent(agent.tables, checkpoint)
-        return agent

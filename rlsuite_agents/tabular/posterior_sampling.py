@@ -15,7 +15,6 @@ considered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +32,10 @@ from rlsuite_agents.functional.posterior import (
     sample_world,
 )
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import load_tables, save_tables
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_count, check_range
 from rlsuite_agents.parts.spaces import table_rows, table_sizes
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = ["PosteriorSampling", "PosteriorSamplingConfig"]
 
@@ -83,9 +81,9 @@ class PosteriorSampling:
 
     id = "rlsuite/PosteriorSampling-v0"
     config_type = PosteriorSamplingConfig
-    learn = learn
+    learn, learn_many = learn, classmethod(learn_many)
     predict = predict
-    learn_many = classmethod(learn_many)
+    save, load = save_tables, load_tables()
 
     def __init__(
         self, env: Any, config: PosteriorSamplingConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -157,14 +155,3 @@ class PosteriorSampling:
             q = self.mean_q
         rows = np.array(table_rows(q, observations)).reshape(-1, x.q.shape[1])
         return greedy_probabilities(rows, mask, True)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_arrays(agent.tables, checkpoint)
-        return agent

@@ -16,7 +16,6 @@ end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +29,14 @@ from rlsuite_agents.functional.outcome_counts import OutcomeCounts, count, expec
 from rlsuite_agents.functional.practice import Practice, explore, visit
 from rlsuite_agents.functional.priority_queue import Queue, empty_queue, pop, push
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_count, check_range
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import restore_arrays
 
 __all__ = ["PrioritizedSweeping", "PrioritizedSweepingConfig"]
 
@@ -120,15 +120,25 @@ def consider(x: Tables, pair: int) -> None:
         push(x.queue, pair, error)
 
 
+def restore(x: Tables, checkpoint: Checkpoint) -> None:
+    """Fills the tables and checks indices, which compiled rules do not."""
+    n_states, n_actions, room = x.model.outcome.shape
+    pairs = n_states * n_actions
+    limits = {"outcome": n_states, "n_outcomes": room + 1, "heap": pairs, "place": pairs}
+    limits |= {"n_queued": pairs + 1, "latest_into": pairs * room, "earlier_into": pairs * room}
+    restore_arrays(x, checkpoint, index_below=limits)
+
+
 class PrioritizedSweeping:
     """Prioritized sweeping on a table: observations and actions are `Discrete`."""
 
     id = "rlsuite/PrioritizedSweeping-v0"
     config_type = PrioritizedSweepingConfig
     rules = Rules(act, observe)
-    learn = learn
-    predict = predict
-    learn_many = classmethod(learn_many)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore)
+    q = property(copy_of_q)
 
     def __init__(
         self,
@@ -154,11 +164,6 @@ class PrioritizedSweeping:
             planning_steps=config.planning_steps,
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """An exploring action."""
         return act(self.tables, observation, mask, rng), {}
@@ -166,24 +171,3 @@ class PrioritizedSweeping:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition, and plans."""
         observe(self.tables, transition, self.rng)
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s) of `act`, or of the greedy policy if deterministic: [B, A]."""
-        return probabilities(self.tables, observations, mask, deterministic)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        n_states, n_actions, room = agent.tables.model.outcome.shape
-        pairs = n_states * n_actions
-        limits = {"outcome": n_states, "n_outcomes": room + 1, "heap": pairs, "place": pairs}
-        limits |= {"n_queued": pairs + 1, "latest_into": pairs * room, "earlier_into": pairs * room}
-        restore_arrays(agent.tables, checkpoint, index_below=limits)
-        return agent

@@ -9,7 +9,6 @@ is drawn as well, because S' is not terminal and the target bootstraps, but it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +19,13 @@ from registry.seeding import Stream, generator
 from rlsuite_agents.functional.practice import Practice, explore, step_size, visit
 from rlsuite_agents.functional.td import discount_of, sarsa_error_row
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.practice import check_practice, practice_of, probabilities
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
+from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
+from rlsuite_agents.parts.tables import restore_arrays
 
 __all__ = ["Sarsa", "SarsaConfig"]
 
@@ -77,15 +77,21 @@ def observe(x: Tables, t: Transition, rng: Any) -> None:
     x.planned[0] = -1 if t.terminated or t.truncated else a_next
 
 
+def restore(x: Tables, checkpoint: Checkpoint) -> None:
+    """Fills the tables and checks indices, which compiled rules do not."""
+    restore_arrays(x, checkpoint, index_below={"planned": x.q.shape[1]})
+
+
 class Sarsa:
     """Sarsa on a table: observations and actions are `Discrete`."""
 
     id = "rlsuite/Sarsa-v0"
     config_type = SarsaConfig
     rules = Rules(act, observe)
-    learn = learn
-    predict = predict
-    learn_many = classmethod(learn_many)
+    learn, learn_many = learn, classmethod(learn_many)
+    predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore)
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: SarsaConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -101,11 +107,6 @@ class Sarsa:
             gamma=float(config.gamma),
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """The A' that `observe` has drawn for this state, else an exploring action."""
         return int(act(self.tables, observation, mask, rng)), {}
@@ -113,20 +114,3 @@ class Sarsa:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition; draws A' from the agent's own generator, unless at an end."""
         observe(self.tables, transition, self.rng)
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s) that A' is drawn from, or of the greedy policy if deterministic: [B, A]."""
-        return probabilities(self.tables, observations, mask, deterministic)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_arrays(agent.tables, checkpoint, index_below={"planned": agent.tables.q.shape[1]})
-        return agent

@@ -19,7 +19,6 @@ S' is not terminal: A' is drawn, but not played.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,14 +30,14 @@ from rlsuite_agents.functional.practice import Practice, explore, step_size, vis
 from rlsuite_agents.functional.td import discount_of, td_error
 from rlsuite_agents.functional.traces import DUTCH, KINDS, Traces, mark, spread, traces_of
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
+from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.memory import restore_traces
 from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_choice, check_range
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["SarsaLambda", "SarsaLambdaConfig"]
 
@@ -100,6 +99,11 @@ def observe(x: Tables, t: Transition, rng: Any) -> None:
     x.planned[0] = -1 if over else a_next
 
 
+def restore(x: Tables, checkpoint: Checkpoint) -> None:
+    """Fills the tables and checks indices, which compiled rules do not."""
+    restore_traces(x, checkpoint, planned=x.q.shape[1])
+
+
 class SarsaLambda:
     """Sarsa(λ) on a table: observations and actions are `Discrete`."""
 
@@ -108,6 +112,8 @@ class SarsaLambda:
     rules = Rules(act, observe)
     learn, learn_many = learn, classmethod(learn_many)
     predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore)
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: SarsaLambdaConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -125,11 +131,6 @@ class SarsaLambda:
             gamma=float(config.gamma),
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """The A' that `observe` has drawn for this state, else an exploring action."""
         return int(act(self.tables, observation, mask, rng)), {}
@@ -137,14 +138,3 @@ class SarsaLambda:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition; draws A' from the agent's own generator, unless at an end."""
         observe(self.tables, transition, self.rng)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_traces(agent.tables, checkpoint, planned=agent.tables.q.shape[1])
-        return agent

@@ -8,7 +8,6 @@ Differs from the box: at a time limit the target bootstraps, because S' is not t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from rlsuite_agents.functional.practice import Practice
 from rlsuite_agents.functional.prediction import follow, next_step_size
 from rlsuite_agents.functional.td import discount_of, td_error
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import load_tables, save_tables
 from rlsuite_agents.parts.planner import read_policy
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.prediction import (
@@ -31,7 +30,6 @@ from rlsuite_agents.parts.prediction import (
 )
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of, restore_arrays
 
 __all__ = ["TD0", "TD0Config"]
 
@@ -82,6 +80,7 @@ class TD0:
     rules = Rules(act, observe)
     learn, learn_many = learn, classmethod(learn_many)
     predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables()
     state_values = state_values
 
     def __init__(
@@ -105,14 +104,3 @@ class TD0:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition."""
         observe(self.tables, transition, self.rng)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_arrays(agent.tables, checkpoint)
-        return agent

@@ -16,7 +16,6 @@ sampling; at a time limit the target bootstraps, because S' is not terminal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,14 +28,13 @@ from rlsuite_agents.functional.practice import Practice, explore, step_size, vis
 from rlsuite_agents.functional.td import discount_of, td_error
 from rlsuite_agents.functional.traces import KINDS, Traces, mark, spread, traces_of
 from rlsuite_agents.loops import Session, learn, learn_many
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.agent_checkpoint import copy_of_q, load_tables, save_tables
 from rlsuite_agents.parts.memory import restore_traces
 from rlsuite_agents.parts.practice import action_probabilities, check_practice, practice_of
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_choice, check_range
 from rlsuite_agents.parts.spaces import table_sizes
 from rlsuite_agents.parts.table_loop import Rules
-from rlsuite_agents.parts.tables import arrays_of
 
 __all__ = ["WatkinsQLambda", "WatkinsQLambdaConfig"]
 
@@ -96,6 +94,8 @@ class WatkinsQLambda:
     rules = Rules(act, observe)
     learn, learn_many = learn, classmethod(learn_many)
     predict, action_probabilities = predict, action_probabilities
+    save, load = save_tables, load_tables(restore_traces)
+    q = property(copy_of_q)
 
     def __init__(
         self, env: Any, config: WatkinsQLambdaConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -111,11 +111,6 @@ class WatkinsQLambda:
             gamma=float(config.gamma),
         )
 
-    @property
-    def q(self) -> NDArray[np.float64]:
-        """A copy of Q, [S, A]."""
-        return self.tables.q.copy()
-
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """An exploring action."""
         return int(act(self.tables, observation, mask, rng)), {}
@@ -123,14 +118,3 @@ class WatkinsQLambda:
     def observe(self, transition: Transition) -> None:
         """Learns from one transition, for all pairs with a trace."""
         observe(self.tables, transition, self.rng)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        save_agent_checkpoint(self, path, arrays_of(self.tables))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn."""
-        agent, checkpoint = load_agent_checkpoint(cls, path, env, device)
-        restore_traces(agent.tables, checkpoint)
-        return agent

@@ -45,6 +45,7 @@ ZOO = {
         "learning_rate": "lin_1e-3",
         "clip_range": "lin_0.2",
     },
+    "A2C": {},  # their defaults, which are ours
 }
 NATIVE = {
     "num_envs": 64,

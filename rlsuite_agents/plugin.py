@@ -204,15 +204,19 @@ def _deep(registry: Transaction) -> None:
         learns="policy",
         promises=OURS,
     )
-    registry.add_agent(
-        "rlsuite/PPO-v0",
-        "rlsuite_agents.deep.ppo:PPO",
-        summary="Proximal policy optimisation, clipped (Schulman et al. 2017).",
-        vectorized=True,
-        learns="policy",
-        spaces=ACTOR_CRITIC,
-        promises=OURS,
-    )
+    for name, summary in (
+        ("PPO", "Proximal policy optimisation, clipped (Schulman et al. 2017)."),
+        ("A2C", "Advantage actor-critic in lockstep (Mnih et al. 2016)."),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.deep.{name.lower()}:{name}",
+            summary=summary,
+            vectorized=True,
+            learns="policy",
+            spaces=ACTOR_CRITIC,
+            promises=OURS,
+        )
 
 
 def _baselines(registry: Transaction) -> None:

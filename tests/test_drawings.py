@@ -6,10 +6,14 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from rlsuite_agents.deep.a2c import A2CMetrics
+from rlsuite_agents.deep.ppo import PPOMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PPO = (ROOT / "docs" / "agents" / "ppo.md").read_text(encoding="utf-8")
@@ -57,13 +61,11 @@ def test_the_errors_that_the_page_writes_out(drawings):
     assert [float(one or other) for one, other in written] == pytest.approx(expected)
 
 
-def test_every_metric_is_on_the_page():
-    from dataclasses import fields
-
-    from rlsuite_agents.deep.ppo import PPOMetrics
-
-    table = PPO.partition("\n### Metrics\n")[2].partition("\n## ")[0]
-    assert [f.name for f in fields(PPOMetrics) if f"`{f.name}`" not in table] == []
+@pytest.mark.parametrize(("metrics", "page"), [(A2CMetrics, "a2c"), (PPOMetrics, "ppo")])
+def test_every_metric_is_on_its_page(metrics, page):
+    text = (ROOT / "docs" / "agents" / f"{page}.md").read_text(encoding="utf-8")
+    table = text.partition("\n### Metrics\n")[2].partition("\n## ")[0]
+    assert [f.name for f in fields(metrics) if f"`{f.name}`" not in table] == []
 
 
 def test_pictures_can_be_drawn_and_are_shown(drawings, tmp_path):

@@ -54,7 +54,7 @@ ALLOWANCE = {"rlsuite/DynaQPlus-v0": 270, "rlsuite/PrioritizedSweeping-v0": 325}
 ANOTHER_READING = ("checkpoint.py", "env_state.py", "table_loop.py", "world.py", "pcg64.py")
 
 
-DEEP = ("rlsuite/PPO-v0",)
+DEEP = ("rlsuite/PPO-v0", "rlsuite/A2C-v0")
 DEEP_LIMIT = 900
 
 

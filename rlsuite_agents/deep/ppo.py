@@ -18,7 +18,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -26,15 +25,12 @@ from numpy.typing import NDArray
 
 from registry.contracts import Callback
 from registry.errors import SettingError
-from registry.seeding import Stream, generator
 from rlsuite_agents.functional.actor_critic import CLIPPED, ENTROPY, KL, POLICY_LOSS, VALUE_LOSS
 from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSettings
-from rlsuite_agents.parts.actor_critic_policy import policy_probabilities, predict, state_values
-from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.actor_critic_agent import explained_variance, load, save, set_up
+from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector, learn_in_lanes
-from rlsuite_agents.parts.device import resolve_device, single_thread
-from rlsuite_agents.parts.features import Encoder
-from rlsuite_agents.parts.heads import head_of
+from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.optimizers import Adam
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
@@ -44,7 +40,6 @@ from rlsuite_agents.parts.settings import (
     check_range,
     check_widths,
 )
-from rlsuite_agents.parts.spaces import single_spaces
 
 __all__ = ["PPO", "PPOConfig", "PPOMetrics"]
 
@@ -134,29 +129,24 @@ class PPO:
     id = "rlsuite/PPO-v0"
     config_type = PPOConfig
     predict = predict
+    action_probabilities = action_probabilities
+    state_values = state_values
+    save = save
+    load = classmethod(load)
+
+    config: PPOConfig
+    rng: np.random.Generator
+    num_timesteps: int
+    networks: ActorCritic
+    collector: Collector
+    metrics: PPOMetrics | None
+    on_update: Callable[[PPOMetrics], Any] | None
 
     def __init__(
         self, env: Any, config: PPOConfig = PPOConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
-        self.env, self.config, self.num_timesteps, self.unspent = env, config, 0, 0
-        self.device = resolve_device(device)
-        self.rng = generator(seed, Stream.AGENT, 0)
-        self.prediction_rng = generator(seed, Stream.AGENT, 1)
-        observation_space, action_space = single_spaces(env)
-        self.encoder, self.head = Encoder(observation_space), head_of(action_space, "PPO")
-        self.networks = ActorCritic(
-            self.encoder.size,
-            self.head,
-            config.net_arch,
-            config.activation,
-            generator(seed, Stream.AGENT, 2),
-            self.device,
-        )
+        set_up(self, env, config, seed, device)
         self.optimizer = Adam(self.networks.parameters, eps=1e-5)
-        self.collector = Collector(env, config, self.encoder, self.head, seed)
-        self.session = self.collector.lanes
-        self.metrics: PPOMetrics | None = None
-        self.on_update: Callable[[PPOMetrics], Any] | None = None
         self._clock = math.nan
 
     def learn(self, total_timesteps: int, callback: Callback | None = None) -> PPO:
@@ -191,8 +181,6 @@ class PPO:
         c = self.config
         e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
         learning_rate, loss = self._rates(self.num_timesteps - len(e))
-        spread = float(e.returns.var())
-        explained = 1.0 - float((e.returns - e.values).var()) / spread if spread else math.nan
         sums, norms = self._epochs(e, learning_rate, loss)
         mean = sums.mean(axis=0)
         now, episodes = time.perf_counter(), self.collector.episodes
@@ -204,7 +192,7 @@ class PPO:
             entropy=float(mean[ENTROPY]),
             approx_kl=float(mean[KL]),
             clip_fraction=float(mean[CLIPPED]),
-            explained_variance=explained,
+            explained_variance=explained_variance(e),
             gradient_norm=float(np.mean(norms)) if norms else math.nan,
             advantage_mean=float(e.advantages.mean()),
             advantage_std=float(e.advantages.std()),
@@ -245,48 +233,3 @@ class PPO:
                     return np.array(sums), norms
                 norms.append(self.optimizer.step(learning_rate, c.max_grad_norm))
         return np.array(sums), norms
-
-    def action_probabilities(
-        self, observations: Any, *, deterministic: bool, mask: Any = None
-    ) -> NDArray[np.float64]:
-        """π(a|s), [B, A]; each row is computed as if it were alone.
-
-        Args:
-            observations: a batch of B.
-            deterministic: all probability on the best action, the lowest index among equals.
-            mask: allowed actions, [B, A]; None is the observations' own `action_mask`, or all.
-
-        Raises:
-            UnsupportedSpaceError: the actions are not `Discrete`.
-            InvalidObservationError: an observation is not one of the space.
-        """
-        return policy_probabilities(self, observations, deterministic, mask)
-
-    def state_values(self, observations: Any) -> NDArray[np.float64]:
-        """v̂(s) of a batch, [B]; of normalised rewards, where that is set."""
-        return state_values(self, observations)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
-        arrays = {
-            "parameters": self.networks.parameters.vector,
-            **self.optimizer.arrays(),
-            **self.collector.arrays(),
-        }
-        own = {"filled": self.collector.rollout.filled, "unspent": self.unspent}
-        save_agent_checkpoint(self, path, arrays, own)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> PPO:
-        """Reads a checkpoint; without `env` the agent can predict, but not learn.
-
-        Raises:
-            CheckpointError: the file cannot be used, or belongs to another environment.
-        """
-        agent, found = load_agent_checkpoint(cls, path, env, device)
-        vector, own = agent.networks.parameters.vector, found.value("own", dict)
-        vector[:] = found.array("parameters", vector.shape, np.float32)
-        agent.optimizer.restore(found)
-        agent.collector.restore(found, own)
-        agent.unspent = int(own["unspent"])
-        return agent

@@ -15,7 +15,7 @@ from registry.errors import UnsupportedSpaceError
 from rlsuite_agents.parts.heads import Gaussian
 from rlsuite_agents.parts.predict import mask_rows, per_row, predict_actions
 
-__all__ = ["gaussian_actions", "policy_probabilities", "predict", "state_values"]
+__all__ = ["action_probabilities", "gaussian_actions", "predict", "state_values"]
 
 Floats = NDArray[np.float32]
 
@@ -59,10 +59,21 @@ def gaussian_actions(means: Floats, log_std: Floats, rngs: Any) -> Floats:
     return drawn
 
 
-def policy_probabilities(
-    agent: Any, observations: Any, deterministic: bool, mask: Any
+def action_probabilities(
+    agent: Any, observations: Any, *, deterministic: bool, mask: Any = None
 ) -> NDArray[np.float64]:
-    """π(a|s) of a batch, [B, A]; see `ProbabilisticPolicy`."""
+    """π(a|s), [B, A]; each row is computed as if it were alone.
+
+    Args:
+        agent: whose method this is.
+        observations: a batch of B.
+        deterministic: all probability on the best action, the lowest index among equals.
+        mask: allowed actions, [B, A]; None is the observations' own `action_mask`, or all.
+
+    Raises:
+        UnsupportedSpaceError: the actions are not `Discrete`.
+        InvalidObservationError: an observation is not one of the space.
+    """
     if isinstance(agent.head, Gaussian):
         raise UnsupportedSpaceError(
             f"only Discrete actions have action probabilities, these are {agent.head.space}."
@@ -79,6 +90,6 @@ def policy_probabilities(
 
 
 def state_values(agent: Any, observations: Any) -> NDArray[np.float64]:
-    """v̂(s) of a batch, [B]."""
+    """v̂(s) of a batch, [B]; of normalised rewards, where that is set."""
     rows, _ = agent.encoder.rows(observations)
     return agent.networks.values_by_row(agent.collector.scaled(rows)).astype(np.float64)

@@ -1,0 +1,194 @@
+"""Advantage actor-critic, A2C (Mnih et al. 2016, algorithm S3, in lockstep).
+
+    L(θ) = -E_t[ A_t log π_θ(A_t|S_t) + c₂ H(π_θ(·|S_t)) ] + c₁ E_t[ (v_θ(S_t) - G_t)² ]
+
+with G_t the return of the next `n_steps` rewards, closed by v_θ, and A_t = G_t - v_θ(S_t); with
+`gae_lambda` below 1 A_t are generalised advantages. After `n_steps` steps of each of `num_envs`
+environments one step of RMSprop is made.
+
+Differs from the paper: the environments wait for each other, so that there is one gradient instead
+of many stale ones (A2C instead of A3C); two separate networks; the gradient is clipped by its norm;
+a time limit is not a terminal state. It is computed as PPO's with nothing clipped, in one pass over
+the whole rollout, where the ratio is 1 (Huang et al. 2022, "A2C is a special case of PPO").
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from registry.contracts import Callback
+from registry.errors import SettingError
+from rlsuite_agents.functional.actor_critic import ENTROPY, POLICY_LOSS, VALUE_LOSS
+from rlsuite_agents.parts.actor_critic import ActorCritic, LossSettings
+from rlsuite_agents.parts.actor_critic_agent import explained_variance, load, save, set_up
+from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
+from rlsuite_agents.parts.collector import Collector, learn_in_lanes
+from rlsuite_agents.parts.device import single_thread
+from rlsuite_agents.parts.optimizers import RMSProp
+from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
+from rlsuite_agents.parts.settings import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_range,
+    check_widths,
+)
+
+__all__ = ["A2C", "A2CConfig", "A2CMetrics"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class A2CConfig:
+    """Settings of `A2C`. A rate "lin_x" falls linearly from x to 0 over `total_timesteps`."""
+
+    num_envs: int = 1  # N, environments stepped together
+    total_timesteps: int | None = None  # horizon of a rate that falls
+    n_steps: int = 5  # T, steps of each environment in a rollout
+    learning_rate: float | str = 7e-4  # α of RMSprop, above 0, or "lin_x"
+    gamma: float = 0.99  # γ, in [0, 1]
+    gae_lambda: float = 1.0  # λ, in [0, 1]
+    normalize_advantage: bool = False  # per rollout
+    ent_coef: float = 0.0  # c₂, at least 0
+    vf_coef: float = 0.5  # c₁, at least 0
+    max_grad_norm: float = 0.5  # above 0
+    rms_prop_eps: float = 1e-5  # ε of RMSprop, above 0
+    net_arch: tuple[int, ...] = (64, 64)  # hidden layers of each network
+    activation: Literal["tanh", "relu"] = "tanh"  # between them
+    normalize_observations: bool = False  # by running mean and standard deviation
+    normalize_rewards: bool = False  # by the running standard deviation of the return
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "n_steps"):
+            check_count(self, name, 1)
+        for name in ("gamma", "gae_lambda"):
+            check_range(self, name, "[0, 1]")
+        for name in ("ent_coef", "vf_coef"):
+            check_range(self, name, "[0, inf]")
+        for name in ("max_grad_norm", "rms_prop_eps"):
+            check_range(self, name, "(0, inf]")
+        for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
+            check_flag(self, name)
+        check_choice(self, "activation", ("tanh", "relu"))
+        check_widths(self, "net_arch")
+        check_rate(self, "learning_rate")
+        check_horizon(self, "learning_rate")
+        if self.normalize_advantage and self.num_envs * self.n_steps < 2:
+            raise SettingError(
+                "A2CConfig.normalize_advantage needs a rollout of at least 2 steps, got "
+                f"num_envs {self.num_envs} and n_steps {self.n_steps}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class A2CMetrics:
+    """What one update did. See `docs/agents/a2c.md`."""
+
+    num_timesteps: int
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    explained_variance: float
+    gradient_norm: float
+    advantage_mean: float
+    advantage_std: float
+    learning_rate: float
+    episodes: int
+    episode_return: float
+    episode_length: float
+    steps_per_second: float
+
+
+class A2C:
+    """A2C for `Discrete` actions with masks, and for `Box` actions.
+
+    It acts and learns in NumPy, by gradients written by hand and compiled loops.
+
+    Attributes:
+        metrics: of the latest update, None before the first.
+        on_update: called with the metrics of each update, where it is set.
+    """
+
+    id = "rlsuite/A2C-v0"
+    config_type = A2CConfig
+    predict = predict
+    action_probabilities = action_probabilities
+    state_values = state_values
+    save = save
+    load = classmethod(load)
+
+    config: A2CConfig
+    rng: np.random.Generator
+    num_timesteps: int
+    networks: ActorCritic
+    collector: Collector
+    metrics: A2CMetrics | None
+    on_update: Callable[[A2CMetrics], Any] | None
+
+    def __init__(
+        self, env: Any, config: A2CConfig = A2CConfig(), *, seed: int, device: str = "cpu"
+    ) -> None:
+        set_up(self, env, config, seed, device)
+        self.optimizer = RMSProp(self.networks.parameters, config.rms_prop_eps)
+        self._clock = math.nan
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None) -> A2C:
+        """Takes `total_timesteps` further steps, all environments together; may be called again.
+
+        Steps too few for one of every environment, and a part of a rollout, are kept for the next
+        call.
+
+        Args:
+            total_timesteps: at least 0.
+            callback: called with the agent after each step of all environments; False stops.
+
+        Raises:
+            SettingError: the number is not whole or is negative.
+            InvalidObservationError: an environment returned NaN.
+            DivergenceError: the loss has no finite gradient any more.
+        """
+        self._clock = time.perf_counter()
+        with single_thread():
+            return learn_in_lanes(self, total_timesteps, callback)
+
+    def step(self) -> int:
+        """One step of every environment, and an update where a rollout is full; how many steps."""
+        taken = self.collector.step(self.networks, self.rng, self.num_timesteps)
+        self.num_timesteps += taken
+        if self.collector.rollout.full:
+            self._update()
+        return taken
+
+    def _update(self) -> None:
+        """One gradient step on the whole rollout."""
+        c = self.config
+        e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
+        learning_rate = rate_at(c.learning_rate, self.num_timesteps - len(e), c.total_timesteps)
+        loss = LossSettings(math.inf, math.inf, c.ent_coef, c.vf_coef, c.normalize_advantage)
+        sums = self.networks.gradient(e, np.arange(len(e)), loss)
+        norm = self.optimizer.step(learning_rate, c.max_grad_norm)
+        now, episodes = time.perf_counter(), self.collector.episodes
+        episode_return, episode_length = episodes.means()
+        self.metrics = A2CMetrics(
+            num_timesteps=self.num_timesteps,
+            policy_loss=float(sums[POLICY_LOSS]),
+            value_loss=float(sums[VALUE_LOSS]),
+            entropy=float(sums[ENTROPY]),
+            explained_variance=explained_variance(e),
+            gradient_norm=norm,
+            advantage_mean=float(e.advantages.mean()),
+            advantage_std=float(e.advantages.std()),
+            learning_rate=learning_rate,
+            episodes=episodes.count,
+            episode_return=episode_return,
+            episode_length=episode_length,
+            steps_per_second=len(e) / (now - self._clock),
+        )
+        self._clock = now
+        if self.on_update is not None:
+            self.on_update(self.metrics)

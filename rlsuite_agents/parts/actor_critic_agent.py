@@ -1,0 +1,79 @@
+"""What agents with an `ActorCritic` share beside their update: being made, saved and loaded."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from registry.seeding import Stream, generator
+from rlsuite_agents.parts.actor_critic import ActorCritic, Experience
+from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.device import resolve_device
+from rlsuite_agents.parts.features import Encoder
+from rlsuite_agents.parts.heads import head_of
+from rlsuite_agents.parts.spaces import single_spaces
+
+__all__ = ["explained_variance", "load", "save", "set_up"]
+
+
+def set_up(agent: Any, env: Any, config: Any, seed: int, device: str) -> None:
+    """Gives an agent its attributes: generators, encoder, head, networks, collector, counters.
+
+    Raises:
+        SettingError: the device is not there, or `num_envs` does not fit the environment.
+        UnsupportedSpaceError: the spaces cannot be handled.
+    """
+    agent.env, agent.config, agent.num_timesteps, agent.unspent = env, config, 0, 0
+    agent.device = resolve_device(device)
+    agent.rng = generator(seed, Stream.AGENT, 0)
+    agent.prediction_rng = generator(seed, Stream.AGENT, 1)
+    observation_space, action_space = single_spaces(env)
+    agent.encoder = Encoder(observation_space)
+    agent.head = head_of(action_space, type(agent).__name__)
+    agent.networks = ActorCritic(
+        agent.encoder.size,
+        agent.head,
+        config.net_arch,
+        config.activation,
+        generator(seed, Stream.AGENT, 2),
+        agent.device,
+    )
+    agent.collector = Collector(env, config, agent.encoder, agent.head, seed)
+    agent.session = agent.collector.lanes
+    agent.metrics, agent.on_update = None, None
+
+
+def save(agent: Any, path: str | PathLike[str]) -> None:
+    """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
+    arrays = {
+        "parameters": agent.networks.parameters.vector,
+        **agent.optimizer.arrays(),
+        **agent.collector.arrays(),
+    }
+    own = {"filled": agent.collector.rollout.filled, "unspent": agent.unspent}
+    save_agent_checkpoint(agent, path, arrays, own)
+
+
+def load(cls: Any, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Any:
+    """Reads a checkpoint; without `env` the agent can predict, but not learn.
+
+    Raises:
+        CheckpointError: the file cannot be used, or belongs to another environment.
+    """
+    agent, found = load_agent_checkpoint(cls, path, env, device)
+    vector, own = agent.networks.parameters.vector, found.value("own", dict)
+    vector[:] = found.array("parameters", vector.shape, np.float32)
+    agent.optimizer.restore(found)
+    agent.collector.restore(found, own)
+    agent.unspent = int(own["unspent"])
+    return agent
+
+
+def explained_variance(e: Experience) -> float:
+    """1 - Var(G - v̂) / Var(G): 1 is perfect, 0 is no better than a constant; NaN if G is one."""
+    spread = float(e.returns.var())
+    return 1.0 - float((e.returns - e.values).var()) / spread if spread else math.nan

@@ -1,0 +1,137 @@
+"""A2C: the update against a twin, its promises, tasks with known answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
+
+from registry.errors import SettingError
+from rlsuite_agents.deep.a2c import A2C, A2CConfig
+from rlsuite_agents.parts.checkpoint import load_checkpoint
+
+
+def agent(env, seed=0, **settings):
+    return A2C(env, A2CConfig(**{"num_envs": 3, **settings}), seed=seed)
+
+
+def weights(a):
+    return a.networks.parameters.vector.copy()
+
+
+class Endless(gym.Env):
+    """One state, reward 1 for ever."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (1,), np.float32), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), 1.0, False, False, {}
+
+
+def test_the_update_is_the_policy_gradient_and_torchs_rmsprop():
+    """A twin with -A log π and torch's RMSprop; no ratio, no clip."""
+    a = agent(gym.make("CartPole-v1"), ent_coef=0.01)
+    found = []
+    gradient = a.networks.gradient
+
+    def spy(e, rows, loss):
+        found.append((e, weights(a)))
+        return gradient(e, rows, loss)
+
+    a.networks.gradient = spy
+    a.learn(15)
+    (e, before), *_ = found
+    theta = torch.tensor(before, requires_grad=True)
+    views, start = {}, 0
+    for name, value in a.networks.parameters.values.items():
+        views[name] = theta[start : start + value.size].reshape(value.shape)
+        start += value.size
+
+    def forward(name):
+        x = torch.from_numpy(e.features)
+        for k in range(3):
+            x = x @ views[f"{name}.weight{k}"] + views[f"{name}.bias{k}"]
+            x = torch.tanh(x) if k < 2 else x
+        return x
+
+    pi, v = torch.distributions.Categorical(logits=forward("policy")), forward("value")[:, 0]
+    returns = torch.from_numpy(e.returns)
+    loss = -(pi.log_prob(torch.from_numpy(e.actions)) * torch.from_numpy(e.advantages)).mean()
+    loss = loss + 0.5 * ((v - returns) ** 2).mean() - 0.01 * pi.entropy().mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([theta], 0.5)
+    torch.optim.RMSprop([theta], lr=7e-4, alpha=0.99, eps=1e-5).step()
+    np.testing.assert_allclose(weights(a), theta.detach().numpy(), atol=2e-5)
+    assert np.abs(weights(a) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"num_envs": 0}, "num_envs must be a whole number of at least 1, got 0"),
+        ({"rms_prop_eps": 0}, "rms_prop_eps must be a number in"),
+        ({"gae_lambda": 2}, "gae_lambda must be a number in"),
+        ({"vf_coef": -1}, "vf_coef must be a number in"),
+        ({"learning_rate": "lin_1e-3"}, "learning_rate is 'lin_1e-3', which falls to 0"),
+        ({"n_steps": 1, "normalize_advantage": True}, "needs a rollout of at least 2 steps"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        A2CConfig(**setting)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("steps", [0, 50])
+def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps):
+    settings = {"normalize_observations": True, "normalize_rewards": True}
+    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
+    a.save(tmp_path / "a")
+    b = A2C.load(tmp_path / "a", env=gym.make(env_id))
+    kept = []
+    for one in (a, b):
+        one.learn(1_000)
+        one.save(tmp_path / "after")
+        kept.append(load_checkpoint(tmp_path / "after", agent=A2C.id, config_type=A2CConfig))
+    assert kept[0].state == kept[1].state
+    for name, array in kept[0].arrays.items():
+        np.testing.assert_array_equal(array, kept[1].arrays[name], err_msg=name)
+
+
+def test_learn_may_be_split():
+    whole, parts = (agent(gym.make("CartPole-v1")) for _ in range(2))
+    whole.learn(301)
+    for n in (1, 0, 100, 200):
+        parts.learn(n)
+    assert np.array_equal(weights(whole), weights(parts))
+    assert whole.num_timesteps == parts.num_timesteps == 300
+
+
+def test_the_metrics_say_what_was_done():
+    a, told = agent(gym.make("CartPole-v1")), []
+    a.on_update = told.append
+    a.learn(300)
+    assert [m.num_timesteps for m in told] == list(range(15, 301, 15))
+    assert a.metrics is told[-1]
+    assert all(np.isfinite(value) for value in dataclasses.astuple(told[-1]))
+    assert told[-1].policy_loss == pytest.approx(-told[-1].advantage_mean, abs=1e-4)
+
+
+def test_the_truncation_probe():
+    """Reward 1 for ever, episodes cut off after 5 steps, γ = 0.8: V = 1 / (1 - γ) = 5, not 2.3."""
+    a = A2C(
+        TimeLimit(Endless(), 5),
+        A2CConfig(gamma=0.8, learning_rate="lin_0.01", total_timesteps=10_000),
+        seed=0,
+    )
+    a.learn(10_000)
+    assert a.state_values(np.ones((1, 1)))[0] == pytest.approx(5.0, abs=0.1)

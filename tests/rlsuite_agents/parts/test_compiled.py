@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import rlsuite_agents
 from rlsuite_agents.functional import bandits, exploration, returns, td
 from rlsuite_agents.parts import pcg64
 from rlsuite_agents.parts.compiled import bound, compiled, digest
@@ -154,29 +157,48 @@ def test_rules_use_only_what_compiles_to_the_same_bits(rule):
 
 
 TWICE = """
-import sys, numba, gymnasium as gym, rlsuite
-if "nowhere" in sys.argv:  # as where no folder for a cache can be written
-    numba.core.caching.CacheImpl._locator_classes = []
+import sys, gymnasium as gym, rlsuite
 from rlsuite_agents.parts import table_loop
 from rlsuite_agents.tabular.q_learning import QLearning
 agent = QLearning(gym.make("rlsuite/CliffWalk-v0"), seed=0)
 table_loop.learn_in_tables([agent], 1_000)
 (loop,) = table_loop._loops.values()
 hits = sum(getattr(loop.stats, "cache_hits", {}).values())
-print(hits, agent.q.sum().hex())
+where = sys.modules["rlsuite_agents.loops"].__file__
+print(hits, agent.q.sum().hex(), where, type(loop._cache).__name__)
 """
 
 
-def test_machine_code_is_found_by_the_next_process_and_needs_no_folder(tmp_path):
+def trained(**environment):
+    """What `TWICE` prints in a process of its own: cache hits, and what was learned."""
+    command = [sys.executable, "-P", "-c", TWICE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_machine_code_is_found_by_the_next_process(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    seen = []
-    for how in ("first", "second", "nowhere"):
-        command = [sys.executable, "-c", TWICE, how]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        seen.append(done.stdout.split())
-    assert [hits for hits, _ in seen] == ["0", "1", "0"]
-    assert len({total for _, total in seen}) == 1
+    first, second = trained(**environment), trained(**environment)
+    assert (first[0], second[0]) == ("0", "1")
+    assert first[1] == second[1]
+
+
+def test_where_no_folder_can_be_written_it_compiles_all_the_same(tmp_path):
+    """A file stands where each folder would be made, which stops the superuser too."""
+    source = Path(rlsuite_agents.__file__).parent
+    copy = tmp_path / "rlsuite_agents"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in [copy, *(path for path in copy.rglob("*") if path.is_dir())]:
+        (folder / "__pycache__").touch()
+    home = tmp_path / "home"
+    home.touch()
+    ways = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME")}
+    ways |= {"NUMBA_CACHE_DIR": str(home / "numba"), "PYTHONPATH": str(tmp_path)}
+    before = sorted(tmp_path.rglob("*"))
+    hits, _, where, cache = trained(**{**os.environ, **ways})
+    assert (hits, where, cache) == ("0", str(copy / "loops.py"), "NullCache")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_names_are_bound_in_what_is_called_too():

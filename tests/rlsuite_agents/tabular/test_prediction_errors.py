@@ -110,7 +110,7 @@ EVERY = {
     "TD(0)": (TD0, 20_000_000, {"step_size": "power(0.8)"}),
     "4-step TD": (NStepTD, 10_000_000, {"step_size": "power(1)"}),
     **{
-        f"TD(λ), {traces}": (TDLambda, 10_000_000, {"step_size": "power(1)", "traces": traces})
+        f"TD(λ), {traces}": (TDLambda, 40_000_000, {"step_size": "power(1)", "traces": traces})
         for traces in ("accumulating", "replacing", "dutch")
     },
 }

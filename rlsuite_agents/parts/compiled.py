@@ -16,6 +16,9 @@ __all__ = ["bound", "compiled", "kept"]
 HELPER = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """How what is called inside is compiled: into its caller alone, so that handing over is free."""
 
+ENTRY = {"no_cfunc_wrapper": True}
+"""How what is called from Python is compiled: nobody calls it from C."""
+
 
 @functools.cache
 def compiled(rule: FunctionType) -> Callable[..., Any]:
@@ -54,13 +57,13 @@ def bound(text: Any, /, *, keep: bool = False, **names: Any) -> Any:
     njit: Callable[..., Any] = numba.njit
     plain = _copy(text, names, {}, njit)
     if not keep:
-        return njit(plain)
+        return njit(**ENTRY)(plain)
     try:
-        return njit(cache=True)(plain)
+        return njit(**ENTRY, cache=True)(plain)
     except RuntimeError as error:  # raised at once where no folder for the cache can be written
         if "cannot cache" not in str(error):
             raise
-        return njit(plain)
+        return njit(**ENTRY)(plain)
 
 
 def digest(text: FunctionType, names: Mapping[str, Any]) -> str:

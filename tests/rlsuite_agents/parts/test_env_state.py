@@ -11,6 +11,8 @@ from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rlsuite  # noqa: F401  (registers who answers for FrozenLake)
+from registry.catalogue import registry
 from registry.errors import CheckpointError
 from rlsuite_agents.parts.env_state import Tape, capture, decode, encode, layers, restore
 
@@ -111,7 +113,8 @@ def test_goes_on_as_if_it_had_never_stopped(make, steps):
         if over:
             env, tape = make(), Tape()
     state = json.loads(json.dumps(capture(env, tape)))
-    assert state["method"] == ("direct" if make is make_walk else "replay")
+    direct = make in (make_walk, make_frozen_lake)
+    assert state["method"] == ("direct" if direct else "replay")
     other, other_tape = make(), Tape()
     observation, _ = restore(other, state, other_tape)
     np.testing.assert_array_equal(observation, tape.observation)
@@ -169,6 +172,19 @@ def test_a_view_hides_nothing_from_us():
         "OrderEnforcing",
         "Walk",
     ]
+
+
+def test_an_episode_that_was_saved_for_replay_is_replayed(monkeypatch):
+    """Also where somebody answers for the environment by now."""
+    env, tape = make_frozen_lake(), Tape()
+    with monkeypatch.context() as context:
+        context.setattr(registry, "provided", lambda kind, env: None)
+        run(env, tape, 3, np.random.default_rng(3))
+        state = capture(env, tape)
+    assert state["method"] == "replay" and len(state["actions"]) > 0
+    other = make_frozen_lake()
+    restore(other, state)
+    assert (other.unwrapped.s, other.unwrapped.lastaction) == (env.unwrapped.s, tape.actions[-1])
 
 
 def test_replay_in_another_environment():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from registry.errors import SettingError
 
@@ -30,16 +32,19 @@ def resolve_device(device: str) -> torch.device:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """One torch thread inside, the former number afterwards.
+    """One thread of torch and of NumPy's BLAS inside, the former numbers afterwards.
 
     Small matrices are slower on two threads than on one, many times so on a busy machine.
     """
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
-        yield
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through what is loaded, which takes a while

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from registry.errors import SettingError
 from rlsuite_agents.parts.device import resolve_device, single_thread
@@ -43,3 +44,15 @@ def test_threads_are_restored_even_after_an_error(threads):
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(found)
+
+
+def test_numpys_threads_are_one_inside_and_as_before_outside():
+    def threads():
+        info = threadpool_info()
+        return [library["num_threads"] for library in info if library["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        with single_thread():
+            assert set(threads()) == {1}
+        assert threads() == before

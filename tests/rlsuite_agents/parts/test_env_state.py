@@ -181,7 +181,8 @@ def test_an_episode_that_was_saved_for_replay_is_replayed(monkeypatch):
         context.setattr(registry, "provided", lambda kind, env: None)
         run(env, tape, 3, np.random.default_rng(3))
         state = capture(env, tape)
-    assert state["method"] == "replay" and len(state["actions"]) > 0
+    assert state["method"] == "replay"
+    assert len(state["actions"]) > 0
     other = make_frozen_lake()
     restore(other, state)
     assert (other.unwrapped.s, other.unwrapped.lastaction) == (env.unwrapped.s, tape.actions[-1])

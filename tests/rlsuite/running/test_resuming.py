@@ -10,6 +10,7 @@ import pytest
 
 import rlsuite
 from registry.errors import CheckpointError, SettingError
+from registry.specs import TaskSpec
 from rlsuite.identity import key_of, resolved_settings
 from rlsuite.running import resuming
 from rlsuite.running.cells import run_cell
@@ -203,8 +204,11 @@ def test_how_often_is_checked():
 
 def test_a_cell_that_timed_out_goes_on_in_the_next_run(tmp_path):
     """Its checkpoint is kept, and removed when the cell is finished."""
+    fickle = {"fickle_passenger": True}  # no compiled loop follows it: half a second is too little
+        "fickle_passenger": True
+    }  # which no compiled loop follows: half a second is too little
     grid = Grid(
-        tasks=("FrozenLake-v1",),
+        tasks=(TaskSpec(id="test/Fickle-v0", env_id="Taxi-v4", env_kwargs=fickle),),
         agents=choices({"q": "rlsuite/QLearning-v0"}),
         seeds=1,
         total_timesteps=100_000,

@@ -22,14 +22,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from registry.contracts import Callback
 from registry.errors import SettingError
 from rlsuite_agents.functional.actor_critic import ENTROPY, POLICY_LOSS, VALUE_LOSS
 from rlsuite_agents.parts.actor_critic import ActorCritic, LossSettings
-from rlsuite_agents.parts.actor_critic_agent import explained_variance, load, save, set_up
+from rlsuite_agents.parts.actor_critic_agent import (
+    explained_variance,
+    learn,
+    load,
+    save,
+    set_up,
+    step,
+)
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
-from rlsuite_agents.parts.collector import Collector, learn_in_lanes
-from rlsuite_agents.parts.device import single_thread
+from rlsuite_agents.parts.collector import Collector
 from rlsuite_agents.parts.optimizers import RMSProp
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
@@ -116,6 +121,8 @@ class A2C:
 
     id = "rlsuite/A2C-v0"
     config_type = A2CConfig
+    learn = learn
+    step = step
     predict = predict
     action_probabilities = action_probabilities
     state_values = state_values
@@ -129,42 +136,15 @@ class A2C:
     collector: Collector
     metrics: A2CMetrics | None
     on_update: Callable[[A2CMetrics], Any] | None
+    clock: float  # when the latest update ended, or `learn` was called
 
     def __init__(
         self, env: Any, config: A2CConfig = A2CConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
         set_up(self, env, config, seed, device)
         self.optimizer = RMSProp(self.networks.parameters, config.rms_prop_eps)
-        self._clock = math.nan
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> A2C:
-        """Takes `total_timesteps` further steps, all environments together; may be called again.
-
-        Steps too few for one of every environment, and a part of a rollout, are kept for the next
-        call.
-
-        Args:
-            total_timesteps: at least 0.
-            callback: called with the agent after each step of all environments; False stops.
-
-        Raises:
-            SettingError: the number is not whole or is negative.
-            InvalidObservationError: an environment returned NaN.
-            DivergenceError: the loss has no finite gradient any more.
-        """
-        self._clock = time.perf_counter()
-        with single_thread():
-            return learn_in_lanes(self, total_timesteps, callback)
-
-    def step(self) -> int:
-        """One step of every environment, and an update where a rollout is full; how many steps."""
-        taken = self.collector.step(self.networks, self.rng, self.num_timesteps)
-        self.num_timesteps += taken
-        if self.collector.rollout.full:
-            self._update()
-        return taken
-
-    def _update(self) -> None:
+    def update(self) -> None:
         """One gradient step on the whole rollout."""
         c = self.config
         e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
@@ -187,8 +167,8 @@ class A2C:
             episodes=episodes.count,
             episode_return=episode_return,
             episode_length=episode_length,
-            steps_per_second=len(e) / (now - self._clock),
+            steps_per_second=len(e) / (now - self.clock),
         )
-        self._clock = now
+        self.clock = now
         if self.on_update is not None:
             self.on_update(self.metrics)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from registry.contracts import Callback
 from registry.seeding import Stream, generator
 from rlsuite_agents.parts.actor_critic import ActorCritic, Experience
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
-from rlsuite_agents.parts.collector import Collector
-from rlsuite_agents.parts.device import resolve_device
+from rlsuite_agents.parts.collector import Collector, learn_in_lanes
+from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.heads import head_of
 from rlsuite_agents.parts.spaces import single_spaces
 
-__all__ = ["explained_variance", "load", "save", "set_up"]
+__all__ = ["explained_variance", "learn", "load", "save", "set_up", "step"]
 
 
 def set_up(agent: Any, env: Any, config: Any, seed: int, device: str) -> None:
@@ -44,7 +46,36 @@ def set_up(agent: Any, env: Any, config: Any, seed: int, device: str) -> None:
     )
     agent.collector = Collector(env, config, agent.encoder, agent.head, seed)
     agent.session = agent.collector.lanes
-    agent.metrics, agent.on_update = None, None
+    agent.metrics, agent.on_update, agent.clock = None, None, math.nan
+
+
+def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
+    """Takes `total_timesteps` further steps, all environments together; may be called again.
+
+    Steps too few for one of every environment, and a part of a rollout, are kept for the next call.
+
+    Args:
+        agent: whose method this is.
+        total_timesteps: at least 0.
+        callback: called with the agent after each step of all environments; False stops.
+
+    Raises:
+        SettingError: the number is not whole or is negative.
+        InvalidObservationError: an environment returned NaN.
+        DivergenceError: the loss has no finite gradient any more.
+    """
+    agent.clock = time.perf_counter()
+    with single_thread():
+        return learn_in_lanes(agent, total_timesteps, callback)
+
+
+def step(agent: Any) -> int:
+    """One step of every environment, and `agent.update()` where a rollout is full; how many."""
+    taken: int = agent.collector.step(agent.networks, agent.rng, agent.num_timesteps)
+    agent.num_timesteps += taken
+    if agent.collector.rollout.full:
+        agent.update()
+    return taken
 
 
 def save(agent: Any, path: str | PathLike[str]) -> None:

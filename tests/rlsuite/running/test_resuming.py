@@ -204,9 +204,7 @@ def test_how_often_is_checked():
 
 def test_a_cell_that_timed_out_goes_on_in_the_next_run(tmp_path):
     """Its checkpoint is kept, and removed when the cell is finished."""
-    fickle = {"fickle_passenger": True}  # no compiled loop follows it: half a second is too little
-        "fickle_passenger": True
-    }  # which no compiled loop follows: half a second is too little
+    fickle = {"fickle_passenger": True}  # no compiled loop follows it, so it takes longer
     grid = Grid(
         tasks=(TaskSpec(id="test/Fickle-v0", env_id="Taxi-v4", env_kwargs=fickle),),
         agents=choices({"q": "rlsuite/QLearning-v0"}),

@@ -100,7 +100,7 @@ def deterministic_flag(subject: AgentSubject) -> None:
         require(
             np.array_equal(first, again), f"it gives {first!r:.80} first, and {again!r:.80} later"
         )
-    probabilities_of = statement(agent)
+    probabilities_of = subject.statement(agent)
     if probabilities_of is None or masks[0] is not None:
         return
     stated = np.asarray(probabilities_of(batch, deterministic=True))

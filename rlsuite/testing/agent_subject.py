@@ -215,11 +215,16 @@ class AgentSubject:
         every = max(1, len(found) // n)
         return found[::every][:n], masks[::every][:n]
 
+    def statement(self, agent: Any) -> Callable[..., Any] | None:
+        """What states its probabilities; None where its task has other than `Discrete` actions."""
+        discrete = isinstance(self.task().action_space, gym.spaces.Discrete)
+        return statement(agent) if discrete else None
+
     def behaviour(self, agent: Any) -> Any:
         """What the agent would do: probabilities where it states them, else greedy actions."""
         observations, masks = self.observations()
         batch = stack(observations)
-        stated = statement(agent)
+        stated = self.statement(agent)
         if stated is not None:
             mask = None if masks[0] is None else np.stack(masks)
             return np.asarray(stated(batch, deterministic=False, mask=mask))

@@ -19,6 +19,8 @@ from registry.errors import (
     SettingError,
     UnsupportedSpaceError,
 )
+from rlsuite.testing.agent_checks import check_agent
+from rlsuite.testing.agent_subject import agent_subject
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
 from rlsuite_agents.parts.autograd import autograd_gradient
 from rlsuite_agents.parts.checkpoint import load_checkpoint
@@ -377,3 +379,19 @@ def test_cart_pole_is_learned():
     }
     a = agent(gym.make("CartPole-v1"), **settings).learn(10_000)
     assert max(total for total, _ in a.collector.episodes.recent) > 150  # a random policy: 22
+
+
+def test_the_kit_reads_behaviour_off_box_actions():
+    """They have no probabilities to state, so checkpoints and greedy actions are compared."""
+    subject = agent_subject(PPO.id, env="Pendulum-v1")
+    trained, _ = subject.trained(40)
+    assert subject.statement(trained) is None
+    assert subject.behaviour(trained).shape == (8, 1)
+    assert agent_subject(PPO.id).statement(trained) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"env": "Pendulum-v1"}, {"settings": {"num_envs": 3}}])
+def test_the_whole_kit(settings):
+    report = check_agent(PPO.id, **settings)
+    assert report.ok, str(report)

@@ -55,5 +55,5 @@ for budget in (300, 3_000, 30_000):
         axes.fill_between(LAMBDAS, low, high, alpha=0.2)
         axes.set(xlabel="λ: 0 is TD, 1 is Monte Carlo", ylabel=f"{measure.__name__} (RMS)", ylim=0)
         print(f"{budget:6,} steps, {measure.__name__} at λ 0, ½, 1:", mean[[0, 5, 10]].round(3))
-panels[0].legend()
+panels[0].legend(title="bands: 95%, 10 critics")
 figure.savefig("gae_bias_variance.png", dpi=120)

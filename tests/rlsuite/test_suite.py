@@ -248,3 +248,12 @@ def test_what_cannot_be_made_or_imported_is_left_to_its_cells(monkeypatch, tmp_p
     suite.check()
     (record,) = rlsuite.benchmark(suite, store=tmp_path / "s.sqlite").records
     assert record.error.endswith("RuntimeError: no display")
+
+
+def test_the_textbook_suite_has_every_table_that_learns_from_experience():
+    ids = {choice.id for grid in load_suite("textbook").grids for choice in grid.agents.values()}
+    specs = [registry.agent_spec(identifier) for identifier in registry.ids("agent")]
+    tables = {spec.id for spec in specs if spec.entry_point.startswith("rlsuite_agents.tabular.")}
+    from_data = {spec.id for spec in specs if "data" in spec.requires}
+    assert len(tables - from_data) >= 18
+    assert tables - from_data <= ids

@@ -55,5 +55,5 @@ for label, (agent_id, settings, largest) in AGENTS.items():
     )
 axes.plot(SIZES, 2.0 ** np.array(SIZES), ":k", label="2^N")
 axes.set(xlabel="depth N", ylabel="dives until solved", yscale="log", ylim=(1, MOST_DIVES * 2))
-axes.legend()
+axes.legend(title=f"bars: 95%, {SEEDS} seeds")
 figure.savefig("deep_sea.png", dpi=150)

@@ -40,7 +40,7 @@ def draw(axes, x, runs, label):
     error *= t.ppf(0.975, RUNS - 1)
     axes.plot(x, mean, label=label)
     axes.fill_between(x, mean - error, mean + error, alpha=0.2)
-    axes.legend()
+    axes.legend(title=f"bands: 95%, {RUNS} runs")
     print(f"{axes.get_title()}: {label:18s} ends at {mean[-1]:5.1f} ± {error[-1]:.1f}")
 
 

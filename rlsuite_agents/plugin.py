@@ -217,6 +217,14 @@ def _deep(registry: Transaction) -> None:
             spaces=ACTOR_CRITIC,
             promises=OURS,
         )
+    registry.add_agent(
+        "rlsuite/DQN-v0",
+        "rlsuite_agents.deep.dqn:DQN",
+        summary="Deep Q-learning; double, dueling, prioritised, n-step (Mnih et al. 2015).",
+        vectorized=True,
+        spaces=Spaces(action=("Discrete",)),
+        promises=OURS,
+    )
 
 
 def _baselines(registry: Transaction) -> None:

@@ -1,6 +1,6 @@
-"""The gradient of `ActorCritic` by torch's autograd: the twin that tests hold the other one to.
+"""Gradients by torch's autograd: the twins of those of `ActorCritic` and `QNetwork` in tests.
 
-It is also what learns on CUDA, where kernels written for a CPU do not run.
+They are also what learns on CUDA, where kernels written for a CPU do not run.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import huber_loss, linear
 
 from rlsuite_agents.functional.actor_critic import HALF_LOG_TAU
 from rlsuite_agents.functional.policy_gradient import clipped_surrogate_loss, entropy
 
-__all__ = ["autograd_gradient"]
+__all__ = ["autograd_gradient", "autograd_q_gradient"]
 
 
 def autograd_gradient(
@@ -54,6 +54,46 @@ def autograd_gradient(
     kl = (ratio - 1 - (log_prob - old)).mean()
     clipped = ((ratio - 1).abs() > s.clip_range).float().mean()
     return np.array([v.item() for v in (policy_loss, h, kl, clipped, value_loss)])
+
+
+def autograd_q_gradient(
+    networks: Any, batch: Any, device: torch.device | str
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """`QNetwork.gradient`, computed by torch on a device; arguments and results are the same."""
+    theta, target = (
+        {name: torch.tensor(value, device=device) for name, value in parameters.values.items()}
+        for parameters in (networks.parameters, networks.target)
+    )
+
+    def column(name: str) -> Tensor:
+        return torch.from_numpy(getattr(batch, name)).to(device)
+
+    def q_of(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        outputs = _forward(weights, "q", networks, x)
+        if not networks.dueling:
+            return outputs
+        advantages, value = outputs[:, :-1], outputs[:, -1:]
+        return value + advantages - advantages.mean(1, keepdim=True)
+
+    ahead = column("ahead")
+    q_next = q_of(target, ahead)
+    q_select = q_of(theta, ahead) if networks.double else q_next
+    if len(batch.mask):
+        q_select = q_select.masked_fill(~column("mask"), -torch.inf)
+    best = q_next.gather(1, q_select.argmax(1, keepdim=True))[:, 0]
+    targets = column("rewards") + column("discounts") * best
+    for tensor in theta.values():
+        tensor.requires_grad_()
+    q = q_of(theta, column("features"))
+    taken = q.gather(1, column("actions")[:, None])[:, 0]
+    loss = (column("weights") * huber_loss(taken, targets, reduction="none")).mean()
+    loss.backward()
+    for name, tensor in theta.items():
+        assert tensor.grad is not None
+        networks.parameters.gradients[name][:] = tensor.grad.cpu().numpy()
+    errors = (taken - targets).detach().abs()
+    sums = [v.item() for v in (loss, errors.mean(), taken.mean(), q.max())]
+    return np.array(sums), errors.cpu().numpy()
 
 
 def _forward(theta: dict[str, Tensor], name: str, networks: Any, x: Tensor) -> Tensor:

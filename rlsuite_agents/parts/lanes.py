@@ -86,6 +86,10 @@ class Members:
             self.encoder.into(t.next_observation, features[k])
         return Stepped(rewards, terminated, truncated, features.copy())
 
+    def reached_mask(self) -> NDArray[np.bool_]:
+        """Allowed actions in S' of the latest step, [N, A], or [0, 0]."""
+        return _masks([s.mask for s in self.sessions], self._action_space)
+
     def capture(self) -> dict[str, Any]:
         """Where all of them stand, as JSON."""
         return {"members": [session_state(session) for session in self.sessions]}
@@ -115,6 +119,7 @@ class Vector:
         self._over = np.zeros(self.num_envs, np.bool_)
         self._observations: Any = None  # None until the first reset
         self._mask: NDArray[np.bool_] = EVERYTHING
+        self._reached_mask: NDArray[np.bool_] = EVERYTHING
         self._features = np.zeros((self.num_envs, encoder.size), np.float32)
 
     def observe(self) -> tuple[Floats, NDArray[np.bool_]]:
@@ -142,15 +147,22 @@ class Vector:
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         over = terminated | truncated
         self._see(observations, infos)
-        reached = self._features
+        reached, self._reached_mask = self._features, self._mask
         if self.mode is AutoresetMode.SAME_STEP and over.any():
-            reached = reached.copy()
+            reached, self._reached_mask = reached.copy(), self._mask.copy()
             for k in np.flatnonzero(over).tolist():
-                self.encoder.into(_part(infos["final_obs"], k), reached[k])
+                reached[k] = self.encoder.one(_part(infos["final_obs"], k))
+                if len(self._mask):
+                    last = _masks([_final_mask(infos, k)], self.env.single_action_space)
+                    self._reached_mask[k] = last[0] if len(last) else True
         self._over = over
         if self.mode is AutoresetMode.NEXT_STEP:
             self.alive = ~over
         return Stepped(rewards, terminated, truncated & ~terminated, reached)
+
+    def reached_mask(self) -> NDArray[np.bool_]:
+        """Allowed actions in S' of the latest step, [N, A], or [0, 0]."""
+        return self._reached_mask
 
     def _see(self, observations: Any, infos: Mapping[str, Any]) -> None:
         self._observations = observations
@@ -245,3 +257,12 @@ def _part(values: Any, k: int) -> Any:
     if isinstance(values, Mapping):
         return {name: _part(value, k) for name, value in values.items()}
     return values[k]
+
+
+def _final_mask(infos: Mapping[str, Any], k: int) -> Any:
+    """The mask of lane k's last observation, or None."""
+    masks = infos.get("final_info", NOTHING).get("action_mask")
+    if masks is not None:
+        return masks[k]
+    last = _part(infos["final_obs"], k)
+    return last.get("action_mask") if isinstance(last, Mapping) else None

@@ -158,3 +158,45 @@ def test_what_is_refused():
     bad.observe()
     with pytest.raises(InvalidObservationError, match="step 8: the environments returned the rew"):
         bad.step(np.zeros(1, int), 7)
+
+
+@pytest.mark.parametrize("place", ["info", "observation"])
+@pytest.mark.parametrize("mode", [None, "NextStep", "SameStep", "Disabled"])
+def test_the_mask_of_what_was_reached_is_not_that_of_the_next_episode(place, mode):
+    """After step t action t % 2 alone is allowed; at a reset both are. Episodes have 3 steps."""
+
+    class Masked(Counter):
+        def __init__(self):
+            super().__init__()
+            if place == "observation":
+                part = Box(0, 1, (2,), np.int8)
+                self.observation_space = Dict({"x": self.observation_space, "action_mask": part})
+
+        def told(self, x):
+            mask = np.array([self.t % 2 == 0 or self.t == 0, self.t % 2 == 1 or self.t == 0])
+            mask = mask.astype(np.int8)
+            if place == "info":
+                return x, {"action_mask": mask}
+            return {"x": x, "action_mask": mask}, {}
+
+        def reset(self, *, seed=None, options=None):
+            return self.told(super().reset(seed=seed)[0])
+
+        def step(self, action):
+            x, *rest, _ = super().step(action)
+            x, info = self.told(x)
+            return x, *rest, info
+
+    env = Masked()
+    lanes = lanes_of(env, 1, Encoder(env.observation_space), 0)
+    if mode:
+        vector = gym.vector.VectorWrapper(SyncVectorEnv([Masked] * 2, autoreset_mode=mode))
+        lanes = lanes_of(vector, 2, Encoder(env.observation_space), 0)
+    found, actions = [], np.zeros(lanes.num_envs, np.int64)
+    while len(found) < 6:
+        lanes.observe()
+        alive = lanes.alive.copy()
+        lanes.step(actions, 0)
+        if alive.all():
+            found.append(lanes.reached_mask()[0].astype(int).tolist())
+    assert found == [[0, 1], [1, 0], [0, 1]] * 2

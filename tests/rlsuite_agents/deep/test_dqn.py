@@ -1,0 +1,395 @@
+"""DQN: the update against a twin, its schedules and promises, masks, tasks with known answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
+
+import rlsuite
+from registry.errors import (
+    CheckpointError,
+    DivergenceError,
+    InvalidObservationError,
+    SettingError,
+    UnsupportedSpaceError,
+)
+from rlsuite_agents.deep.dqn import DQN, DQNConfig
+from rlsuite_agents.parts.autograd import autograd_q_gradient
+from rlsuite_agents.parts.checkpoint import load_checkpoint
+
+SMALL = {"learning_starts": 20, "batch_size": 16, "net_arch": (16, 16), "exploration_steps": 100}
+ALL = {"double": True, "dueling": True, "prioritized": True, "n_steps": 3}
+CARTPOLE, GRID = "CartPole-v1", "rlsuite/GridWorld-v0"
+
+
+def agent(env, seed=0, **settings):
+    return DQN(env, DQNConfig(**{**SMALL, **settings}), seed=seed)
+
+
+def weights(a):
+    return a.networks.parameters.vector.copy()
+
+
+def same(a, b):
+    return np.array_equal(weights(a), weights(b))
+
+
+class Endless(gym.Env):
+    """One state, reward 1 for ever; a mask, if there is one, in the info."""
+
+    def __init__(self, reward=1.0, action_space=None, mask=None):
+        self.observation_space = spaces.Box(-1, 1, (1,), np.float32)
+        self.action_space = spaces.Discrete(2) if action_space is None else action_space
+        self.reward = reward
+        self.info = {} if mask is None else {"action_mask": np.array(mask, np.int8)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), dict(self.info)
+
+    def step(self, action):
+        return np.ones(1, np.float32), self.reward, False, False, dict(self.info)
+
+
+class Trap(Endless):
+    """Action 1 would pay 100 but is forbidden; whoever takes it breaks the rules."""
+
+    def __init__(self):
+        super().__init__(mask=[1, 0])
+
+    def step(self, action):
+        assert action == 0
+        return np.ones(1, np.float32), 1.0, False, False, dict(self.info)
+
+
+# --- the update ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, ALL], ids=["plain", "all"])
+def test_the_update_equals_autograd_and_torchs_adam(settings):
+    """A twin on the same minibatches: torch's gradients, clipping and Adam."""
+    a = agent(gym.make(CARTPOLE), gradient_steps=5, max_grad_norm=0.5, **settings).learn(23)
+    twin = agent(gym.make(CARTPOLE), **settings)
+    theta, before, batches = twin.networks.parameters, weights(a), []
+    draw = a.replay.draw
+    a.replay.draw = lambda *given: batches.append(draw(*given)) or batches[-1]
+    theta.vector[:], twin.networks.target.vector[:] = before, a.networks.target.vector
+    tensor = torch.tensor(before, requires_grad=True)
+    optimizer = torch.optim.Adam([tensor], lr=1e-3)
+    optimizer_steps = a.optimizer.steps
+    assert optimizer_steps == 5
+    moments = {"step": torch.tensor(5.0), "exp_avg": a.optimizer.first.copy()}
+    moments["exp_avg_sq"] = a.optimizer.second.copy()
+    optimizer.state[tensor] = {k: torch.as_tensor(v) for k, v in moments.items()}
+    a.learn(1)
+    assert len(batches) == 5
+    for batch in batches:
+        autograd_q_gradient(twin.networks, batch, "cpu")
+        tensor.grad = torch.from_numpy(theta.gradient.copy())
+        torch.nn.utils.clip_grad_norm_([tensor], 0.5)
+        optimizer.step()
+        theta.vector[:] = tensor.detach().numpy()
+    np.testing.assert_allclose(weights(a), theta.vector, atol=1e-5)
+    assert np.abs(weights(a) - before).max() > 1e-3
+
+
+def test_the_metrics_say_what_was_done():
+    a, told = agent(gym.make(CARTPOLE), exploration_final_eps=0.2, gradient_steps=2), []
+    a.on_update = told.append
+    a.learn(120)
+    assert [m.num_timesteps for m in told] == list(range(20, 121, 4))
+    assert a.metrics is told[-1]
+    assert {m.gradient_steps for m in told} == {2}
+    assert [m.buffer_fill for m in told] == [m.num_timesteps for m in told]
+    assert told[0].epsilon == pytest.approx(0.2 + 0.8 * 0.8)
+    assert told[-1].epsilon == 0.2
+    assert told[-1].episodes > 0
+    assert told[-1].episode_return == told[-1].episode_length  # reward 1 a step
+    assert all(m.q_max >= m.q_mean for m in told)
+    assert all(np.isfinite(value) for value in dataclasses.astuple(told[-1]))
+
+
+def test_epsilon_by_hand():
+    a = agent(gym.make(CARTPOLE), exploration_initial_eps=0.5, exploration_final_eps=0.1)
+    found = []
+    for step in (0, 19, 20, 50, 100, 1_000):
+        a.num_timesteps = step
+        found.append(a.epsilon)
+    np.testing.assert_allclose(found, [1, 1, 0.42, 0.3, 0.1, 0.1])
+    a.num_timesteps = 50
+    q = np.array([[0.0, 1.0], [2.0, 1.0]])
+    a.action_values = lambda observations: q
+    wanted = [[0.15, 0.85], [0.85, 0.15]]
+    found = a.action_probabilities(np.zeros((2, 4)), deterministic=False)
+    np.testing.assert_allclose(found, wanted)
+    greedy = a.action_probabilities(np.zeros((2, 4)), deterministic=True)
+    np.testing.assert_array_equal(greedy, [[0, 1], [1, 0]])
+
+
+def test_updates_and_copies_come_when_they_are_due():
+    a = agent(gym.make(CARTPOLE), train_freq=10, gradient_steps=-1, target_update_interval=25)
+    start, copies, updates = weights(a), [], []
+    follow = a.networks.follow
+    a.networks.follow = lambda: (copies.append(a.num_timesteps), follow())
+    a.on_update = lambda m: updates.append((m.num_timesteps, m.gradient_steps))
+    a.learn(19)
+    np.testing.assert_array_equal(weights(a), start)  # played at random so far
+    a.learn(41)
+    assert updates == [(20, 10), (30, 10), (40, 10), (50, 10), (60, 10)]
+    assert copies == [25, 50]
+    assert not np.array_equal(a.networks.target.vector, weights(a))
+
+
+def test_a_loss_without_bounds_ends_the_training():
+    a = agent(gym.make(CARTPOLE)).learn(30)
+    a.networks.target.values["q.bias2"][:] = np.inf
+    with pytest.raises(DivergenceError, match=r"step 32: the loss is (inf|nan): the Q values"):
+        a.learn(4)
+    assert np.isfinite(weights(a)).all()
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"num_envs": 0}, "num_envs must be a whole number of at least 1, got 0"),
+        ({"learning_starts": -1}, "learning_starts must be a whole number of at least 0"),
+        ({"gradient_steps": 0}, "gradient_steps must be at least 1, or -1, got 0"),
+        ({"gradient_steps": -2}, "gradient_steps must be a whole number of at least -1"),
+        ({"tau": 0.0}, "tau must be a number in"),
+        ({"gamma": 1.1}, "gamma must be a number in"),
+        ({"exploration_final_eps": 2}, "exploration_final_eps must be a number in"),
+        ({"exploration_steps": 0}, "exploration_steps must be a whole number of at least 1"),
+        ({"priority_alpha": -1}, "priority_alpha must be a number in"),
+        ({"double": 1}, "double must be True or False"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be a number in"),
+        ({"activation": "gelu"}, "activation must be one of 'tanh', 'relu', got 'gelu'"),
+        ({"net_arch": 64}, "net_arch must be a tuple of whole numbers of at least 1"),
+        ({"learning_rate": "lin_1"}, "learning_rate is 'lin_1', which falls to 0 over total_ti"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        DQNConfig(**setting)
+
+
+def test_what_it_cannot_do_is_said():
+    for space in (spaces.Box(-1, 1, (1,)), spaces.Discrete(2, start=1)):
+        with pytest.raises(UnsupportedSpaceError, match="DQN's action space must be Discrete"):
+            agent(Endless(action_space=space))
+    for reward in (math.nan, math.inf):
+        with pytest.raises(InvalidObservationError, match="not finite"):
+            agent(Endless(reward)).learn(1)
+    with pytest.raises(SettingError, match="total_timesteps"):
+        agent(gym.make(CARTPOLE)).learn(-1)
+
+
+def test_an_observation_that_is_nan_ends_the_training():
+    class Broken(Endless):
+        def step(self, action):
+            return np.full(1, np.nan, np.float32), 0.0, False, False, {}
+
+    class BrokenAtLast(Broken):
+        def step(self, action):
+            return np.full(1, np.nan, np.float32), 0.0, True, False, {}
+
+    with pytest.raises(InvalidObservationError, match="not finite"):
+        agent(Broken()).learn(1)
+    for broken in (Broken, BrokenAtLast):
+        inner = gym.vector.SyncVectorEnv([broken] * 3, autoreset_mode="SameStep")
+        vector = gym.vector.VectorWrapper(inner)
+        with pytest.raises(InvalidObservationError, match="NaN or infinity"):
+            agent(vector, num_envs=3).learn(3)
+
+
+PER = {"prioritized": True}
+
+
+@pytest.mark.parametrize(
+    ("setting", "base"),
+    [
+        ({"learning_rate": 1e-2}, {}),
+        ({"learning_rate": "lin_1e-3", "total_timesteps": 500}, {}),
+        ({"buffer_size": 50}, {}),
+        ({"learning_starts": 50}, {}),
+        ({"batch_size": 8}, {}),
+        ({"tau": 0.5}, {}),
+        ({"gamma": 0.5}, {}),
+        ({"train_freq": 2}, {}),
+        ({"gradient_steps": 2}, {}),
+        ({"n_steps": 2}, {}),
+        ({"target_update_interval": 10}, {}),
+        ({"exploration_initial_eps": 0.5}, {}),
+        ({"exploration_final_eps": 0.5}, {}),
+        ({"exploration_steps": 1_000}, {}),
+        ({"double": True}, {"learning_rate": 0.03}),
+        ({"dueling": True}, {}),
+        ({"prioritized": True}, {}),
+        ({"priority_alpha": 0.1}, PER),
+        ({"priority_beta": 1.0}, PER),
+        ({"priority_beta_steps": 10}, PER),
+        ({"max_grad_norm": 0.01}, {}),
+        ({"net_arch": (8,)}, {}),
+        ({"activation": "tanh"}, {}),
+    ],
+)
+def test_every_setting_changes_what_is_learned(setting, base):
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    base = {"target_update_interval": 60, **base}
+    plain, changed = (
+        agent(gym.make(CARTPOLE), **{**base, **given}).learn(200).action_values(x)
+        for given in ({}, setting)
+    )
+    assert not np.array_equal(plain, changed)
+
+
+# --- promises -----------------------------------------------------------------------------------
+
+CASES = {
+    "CartPole": (CARTPOLE, {"num_envs": 3}),
+    "everything on": (CARTPOLE, {**ALL, "num_envs": 3, "buffer_size": 150}),
+    "GridWorld": (GRID, {"learning_rate": "lin_1e-3", "total_timesteps": 900, "tau": 0.5}),
+    "tokens": ("rlsuite/TokenGeneration-v0", {"n_steps": 2, "num_envs": 2}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_learn_is_exact_and_may_be_split(case):
+    env_id, settings = CASES[case]
+    whole, parts = agent(gym.make(env_id), **settings), agent(gym.make(env_id), **settings)
+    whole.learn(301)
+    for n in (1, 0, 100, 200):
+        parts.learn(n)
+    width = settings.get("num_envs", 1)
+    assert whole.num_timesteps == parts.num_timesteps == 301 // width * width
+    assert whole.unspent == parts.unspent == 301 % width
+    assert same(whole, parts)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("steps", [0, 200])
+def test_save_load_learn_goes_on_bit_for_bit(tmp_path, case, steps):
+    """In the middle of an episode; a thousand further steps."""
+    env_id, settings = CASES[case]
+    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
+    a.save(tmp_path / "a")
+    b = DQN.load(tmp_path / "a", env=gym.make(env_id))
+    for one in (a, b):
+        one.learn(1_000)
+        one.save(tmp_path / "after")
+        one.kept = load_checkpoint(tmp_path / "after", agent=DQN.id, config_type=DQNConfig)
+    assert a.num_timesteps == b.num_timesteps
+    assert a.kept.state == b.kept.state
+    assert a.kept.arrays.keys() == b.kept.arrays.keys()
+    for name, array in a.kept.arrays.items():
+        np.testing.assert_array_equal(array, b.kept.arrays[name], err_msg=name)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_native_vectors_resume_bit_for_bit(tmp_path, mode):
+    def make():
+        return rlsuite.make_vec(GRID, 3, autoreset_mode=mode, slip=0.2, max_episode_steps=15)
+
+    a = agent(make(), seed=1, num_envs=3, **ALL).learn(200)
+    a.save(tmp_path / "a")
+    b = DQN.load(tmp_path / "a", env=make())
+    a.learn(300)
+    b.learn(300)
+    assert same(a, b)
+    assert 498 <= a.num_timesteps == b.num_timesteps <= 500
+
+
+def test_an_agent_without_its_environment_predicts_and_keeps_all(tmp_path):
+    a = agent(gym.make(CARTPOLE), **ALL).learn(100)
+    a.save(tmp_path / "a")
+    DQN.load(tmp_path / "a").save(tmp_path / "b")
+    b = DQN.load(tmp_path / "b", env=gym.make(CARTPOLE))
+    assert same(a.learn(100), b.learn(100))
+    with pytest.raises(CheckpointError, match="observation_space"):
+        DQN.load(tmp_path / "a", env=gym.make("Acrobot-v1"))
+
+
+def test_it_says_the_same_alone_and_in_a_batch():
+    a = agent(gym.make(CARTPOLE), **ALL).learn(200)
+    x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    together, state = a.predict(x, state="kept", deterministic=True)
+    alone = np.array([a.predict(row, deterministic=True)[0] for row in x])
+    np.testing.assert_array_equal(together, alone)
+    assert state == "kept"
+    drawn, _ = a.predict(x, rngs=[np.random.default_rng(k) for k in range(7)])
+    assert drawn[4] == a.predict(x[4], rngs=np.random.default_rng(4))[0]
+    np.testing.assert_array_equal(a.state_values(x), a.action_values(x).max(axis=1))
+
+
+# --- known answers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, ALL], ids=["plain", "all"])
+@pytest.mark.parametrize("vector", [None, "NextStep", "SameStep"])
+def test_the_truncation_probe(vector, settings):
+    """Reward 1 for ever, episodes cut off after 5 steps, γ = 0.8: Q = 1 / (1 - γ) = 5.
+
+    Were the limit an end, Q would be a mean of (1 - 0.8^k) / 0.2 over k = 1..5: 2.3.
+    """
+
+    def make():
+        return TimeLimit(Endless(), 5)
+
+    width, env = 3 if vector else 1, make()
+    if vector:
+        inner = gym.vector.SyncVectorEnv([make] * 3, autoreset_mode=vector)
+        env = gym.vector.VectorWrapper(inner)
+    given = {"num_envs": width, "gamma": 0.8, "learning_rate": 3e-3, "target_update_interval": 50}
+    a = agent(env, **given, **settings)
+    a.learn(4_000)
+    assert a.state_values(np.ones((1, 1)))[0] == pytest.approx(5.0, abs=0.1)
+
+
+@pytest.mark.parametrize("vector", [None, "NextStep", "SameStep"])
+def test_forbidden_actions_are_neither_taken_nor_valued(vector):
+    """Q of the forbidden action is never learned; V = 5 comes of the allowed one alone."""
+
+    def make():
+        return TimeLimit(Trap(), 5)
+
+    env = make()
+    if vector:
+        inner = gym.vector.SyncVectorEnv([make] * 3, autoreset_mode=vector)
+        env = gym.vector.VectorWrapper(inner)
+    width = 3 if vector else 1
+    a = agent(env, num_envs=width, gamma=0.8, learning_rate=3e-3, target_update_interval=50)
+    a.networks.parameters.values["q.bias2"][1] = 100.0  # far above what the allowed one is worth
+    a.networks.follow()
+    a.learn(4_000)
+    q = a.action_values(np.ones((1, 1)))[0]
+    assert q[0] == pytest.approx(5.0, abs=0.1)
+    assert q[1] > 50
+    chosen, _ = a.predict(np.ones(1, np.float32), deterministic=True, mask=np.array([1, 0]))
+    assert chosen == 0
+
+
+@pytest.mark.slow
+def test_cart_pole_is_learned():
+    """The settings of rl-baselines3-zoo, half the budget; a random policy: 22."""
+    settings = {
+        "learning_rate": 2.3e-3,
+        "batch_size": 64,
+        "learning_starts": 1_000,
+        "target_update_interval": 10,
+        "train_freq": 256,
+        "gradient_steps": 128,
+        "exploration_steps": 8_000,
+        "exploration_final_eps": 0.04,
+        "net_arch": (256, 256),
+    }
+    a = agent(gym.make(CARTPOLE), **settings).learn(25_000)
+    assert max(total for total, _ in a.episodes.recent) > 150

@@ -281,7 +281,7 @@ def _matrices(given: dict[str, Matrix | None]) -> dict[str, Floats]:
     missing = [name for name, matrix in given.items() if matrix is None]
     if 0 < len(missing) < len(given):
         raise SettingError(
-            f"give all of A, B, Q and R, or none of them; {', '.join(missing)} is missing."
+            f"give all of A, B, Q and R, or none of them; missing: {', '.join(missing)}."
         )
     chosen = MASS_ON_A_LINE if missing else given
     found = {name: _matrix(name, matrix) for name, matrix in chosen.items()}

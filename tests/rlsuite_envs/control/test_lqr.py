@@ -272,7 +272,7 @@ def test_both_checkers_have_nothing_to_say(keywords):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"A": [[1.0]]}, "give all of A, B, Q and R, or none of them; B, Q, R is missing"),
+        ({"A": [[1.0]]}, "give all of A, B, Q and R, or none of them; missing: B, Q, R."),
         ({**ONE, "A": [[1.0, 2.0]]}, r"A must have the shape \(1, 1\), as B has \(1, 1\)"),
         ({**ONE, "R": [[1.0, 0.0], [0.0, 1.0]]}, r"R must have the shape \(1, 1\)"),
         ({**ONE, "Q": [[-1.0]]}, "Q must be symmetric with all eigenvalues at least 0"),

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from rlsuite_agents.deep.a2c import A2CMetrics
+from rlsuite_agents.deep.dqn import DQNMetrics
 from rlsuite_agents.deep.ppo import PPOMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,9 @@ def test_the_errors_that_the_page_writes_out(drawings):
     assert [float(one or other) for one, other in written] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("metrics", "page"), [(A2CMetrics, "a2c"), (PPOMetrics, "ppo")])
+@pytest.mark.parametrize(
+    ("metrics", "page"), [(A2CMetrics, "a2c"), (DQNMetrics, "dqn"), (PPOMetrics, "ppo")]
+)
 def test_every_metric_is_on_its_page(metrics, page):
     text = (ROOT / "docs" / "agents" / f"{page}.md").read_text(encoding="utf-8")
     table = text.partition("\n### Metrics\n")[2].partition("\n## ")[0]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.errors import CheckpointError
 from rlsuite_agents.functional.sum_tree import draw_leaves, empty_tree, set_leaves
 from rlsuite_agents.functional.value_based import importance_weights
 from rlsuite_agents.parts.checkpoint import Checkpoint
@@ -185,21 +186,32 @@ class Replay:
         for name in COLUMNS:
             column = getattr(self, name)
             column[:n] = found.array(f"replay.{name}", (n, *column.shape[1:]), column.dtype)
+        self.actions[:n] = _indices(found, "actions", n, self._n_actions)
         if found.arrays["replay.masks"].size:
             self.masks = np.ones((self.capacity, self._n_actions), np.bool_)
             self.masks[:n] = found.array("replay.masks", (n, self._n_actions), np.bool_)
         if self.alpha is not None:
             self.highest = float(found.array("replay.highest", ()))
             kept(set_leaves)(self.tree, np.arange(n), found.array("replay.weights", (n,)))
-        lanes = found.arrays["replay.open.lanes"].tolist()
-        m = len(lanes)
+        m = len(found.arrays["replay.open.lanes"])
+        lanes = _indices(found, "open.lanes", m, len(self._open)).tolist()
         columns = (
             found.array("replay.open.features", (m, width), np.float32),
-            found.array("replay.open.actions", (m,), np.int64),
+            _indices(found, "open.actions", m, self._n_actions),
             *found.array("replay.open.returns", (2, m)).tolist(),
         )
         for k, *part in zip(lanes, *columns, strict=True):
             self._open[k].append(part)
+
+
+def _indices(found: Checkpoint, name: str, n: int, bound: int) -> NDArray[np.int64]:
+    """Indices [n], checked: compiled loops do not."""
+    indices = found.array(f"replay.{name}", (n,), np.int64)
+    if ((indices < 0) | (indices >= bound)).any():
+        raise CheckpointError(
+            f"{found.path}: the array 'replay.{name}' should hold numbers in [0, {bound})."
+        )
+    return indices
 
 
 COLUMNS = ("features", "actions", "rewards", "discounts", "ahead")

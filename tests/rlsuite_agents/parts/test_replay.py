@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.errors import CheckpointError
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.heads import EVERYTHING
 from rlsuite_agents.parts.lanes import Stepped
@@ -144,3 +145,15 @@ def test_it_goes_on_from_its_arrays(alpha, mask, steps):
     for field in dataclasses.fields(Batch):
         found = [getattr(drawn, field.name) for drawn in (one, other)]
         np.testing.assert_array_equal(*found, err_msg=field.name)
+
+
+@pytest.mark.parametrize("name", ["actions", "open.actions", "open.lanes"])
+def test_a_checkpoint_with_an_index_out_of_range_is_refused(name):
+    first = replay(n_steps=2)
+    for state in range(4):
+        add(first, state, 0.0)
+    arrays = first.arrays()
+    arrays[f"replay.{name}"] = arrays[f"replay.{name}"] + 3
+    found = Checkpoint(path=Path("x"), config=None, arrays=arrays, state={})
+    with pytest.raises(CheckpointError, match=rf"'replay.{name}' should hold numbers in \[0, "):
+        replay(n_steps=2).restore(found)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from registry.errors import SettingError
+from rlsuite_agents.parts.threads import one_blas_thread
 
 __all__ = ["resolve_device", "single_thread"]
 
@@ -34,17 +33,12 @@ def resolve_device(device: str) -> torch.device:
 def single_thread() -> Iterator[None]:
     """One thread of torch and of NumPy's BLAS inside, the former numbers afterwards.
 
-    Small matrices are slower on two threads than on one, many times so on a busy machine.
+    See `parts.threads` for why.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _libraries().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             yield
     finally:
         torch.set_num_threads(before)
-
-
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through what is loaded, which takes a while

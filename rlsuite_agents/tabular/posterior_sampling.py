@@ -36,6 +36,7 @@ from rlsuite_agents.parts.agent_checkpoint import load_tables, save_tables
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_count, check_range
 from rlsuite_agents.parts.spaces import table_rows, table_sizes
+from rlsuite_agents.parts.threads import one_blas_thread
 
 __all__ = ["PosteriorSampling", "PosteriorSamplingConfig"]
 
@@ -125,7 +126,8 @@ class PosteriorSampling:
         """q* of a world, [S, A]."""
         x = self.tables
         start = np.where(x.allowed, x.q, -np.inf).argmax(axis=1)
-        return optimal_action_values(r, p[:, :, :-1], self.config.gamma, x.allowed, start)
+        with one_blas_thread():
+            return optimal_action_values(r, p[:, :, :-1], self.config.gamma, x.allowed, start)
 
     def act(self, observation: Any, mask: Any, rng: np.random.Generator) -> tuple[int, Any]:
         """What is optimal in the world that was drawn; draws nothing."""

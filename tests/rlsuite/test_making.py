@@ -143,12 +143,15 @@ def test_a_vectorized_agent_is_given_so_many_environments():
     env.close()
 
 
-def test_every_registered_agent_can_be_made():
+def test_every_registered_agent_can_be_made(tmp_path):
+    data, grid = tmp_path / "data.npz", "rlsuite/GridWorld-v0"
+    rlsuite.collect(rlsuite.make_agent("rlsuite/Random-v0", grid), grid, steps=10).save(data)
     for entry in registry.entries("agent"):
-        env = "rlsuite/ContextualBandit-v0" if "LinUCB" in entry.id else "rlsuite/GridWorld-v0"
+        env = "rlsuite/ContextualBandit-v0" if "LinUCB" in entry.id else grid
         if entry.id == "rlsuite/ThompsonSampling-v0":
             env = "rlsuite/BernoulliBandit-v0"
-        assert callable(rlsuite.make_agent(entry.id, env).predict)
+        settings = {"data": str(data)} if "data" in entry.meta.get("requires", ()) else {}
+        assert callable(rlsuite.make_agent(entry.id, env, **settings).predict)
 
 
 class NoSave:

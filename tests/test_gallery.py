@@ -37,7 +37,10 @@ def test_the_page_is_what_the_script_writes(gallery):
 
 
 def test_every_picture_is_there_and_no_other(gallery):
-    assert {path.name for path in IMAGES.iterdir()} == {p.file for p in gallery.PICTURES}
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"\]\((?:\.\./)?images/([^)]+)\)", page)}
+    assert {path.name for path in IMAGES.iterdir()} == shown
+    assert {p.file for p in gallery.PICTURES} <= shown
 
 
 def test_every_environment_has_a_film(gallery):

@@ -32,9 +32,6 @@ __all__ = [
     "OracleProvider",
     "Policy",
     "ProbabilisticPolicy",
-    "ReferenceModel",
-    "RewardModel",
-    "SequencePolicy",
     "StepAgent",
     "Transition",
 ]
@@ -152,22 +149,6 @@ class StepAgent(Agent, Protocol):
 
     def observe(self, transition: Transition) -> None:
         """Learns from one transition."""
-        ...
-
-
-class SequencePolicy(Protocol):
-    """A policy over token sequences: whole texts at once, with their log-probabilities."""
-
-    def log_probs(
-        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Next-token log-probabilities [B, V] after the prefixes `tokens` [B, T], right-padded."""
-        ...
-
-    def sample(
-        self, prompts: NDArray[np.int64], rngs: Sequence[np.random.Generator]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Completes B prompts [B, P]: tokens [B, T] and lengths [B]; one generator per row."""
         ...
 
 
@@ -322,22 +303,4 @@ class BlockRecorder(Protocol):
 
     def restore(self, state: Sequence[Any]) -> None:
         """Goes on from a `state`."""
-        ...
-
-
-class RewardModel(Protocol):
-    """Scores finished texts."""
-
-    def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """One score per row of `tokens` [B, T], prompt and completion, right-padded."""
-        ...
-
-
-class ReferenceModel(Protocol):
-    """π_ref: next-token log-probabilities."""
-
-    def log_probs(
-        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Next-token log-probabilities [B, V] after prefixes `tokens` [B, T] of `lengths` [B]."""
         ...

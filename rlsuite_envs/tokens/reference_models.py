@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import registry
-from registry.contracts import ReferenceModel
 from registry.errors import InvalidObservationError, SettingError
+from registry.texts import ReferenceModel
 from rlsuite_envs.tokens.tables import EOS, N_LETTERS, N_TOKENS, REFERENCE_WEIGHTS
 from rlsuite_envs.tokens.tree import PrefixTree, check_tokens
 

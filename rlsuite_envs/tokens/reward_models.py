@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import registry
-from registry.contracts import RewardModel
 from registry.errors import SettingError
+from registry.texts import RewardModel
 from rlsuite_envs.tokens.preferences import fit_bradley_terry, n_features, sample_preferences
 from rlsuite_envs.tokens.reference_models import as_array, markov_reference, tabulate
 from rlsuite_envs.tokens.tables import (

@@ -21,10 +21,12 @@ __all__ = [
     "KL",
     "POLICY_LOSS",
     "VALUE_LOSS",
+    "allowed",
     "categorical_gradient",
     "draw_categorical",
     "gaussian_gradient",
     "gaussian_log_prob",
+    "log_partition",
     "standardise",
     "value_gradient",
 ]
@@ -45,10 +47,10 @@ def draw_categorical(logits: Any, mask: Any, u: Any, actions: Any, log_prob: Any
         log_prob: receives log π(A|S), [N].
     """
     for i in range(len(logits)):
-        z = _log_partition(logits[i], mask, i)
+        z = log_partition(logits[i], mask, i)
         left, last = float(u[i]), 0
         for a in range(logits.shape[1]):
-            if _allowed(mask, i, a):
+            if allowed(mask, i, a):
                 last = a
                 left -= math.exp(logits[i, a] - z)
                 if left < 0.0:
@@ -90,17 +92,17 @@ def categorical_gradient(
     sums[:4] = 0.0
     for k in range(n):
         i = rows[k]
-        z = _log_partition(logits[k], mask, i)
+        z = log_partition(logits[k], mask, i)
         h = z
         for b in range(logits.shape[1]):
-            if _allowed(mask, i, b):
+            if allowed(mask, i, b):
                 h -= math.exp(logits[k, b] - z) * logits[k, b]
         log_ratio = logits[k, actions[i]] - z - old_log_prob[i]
         slope = _surrogate(log_ratio, advantages[k], clip_range, sums)
         sums[ENTROPY] += h
         for b in range(logits.shape[1]):
             d_logits[k, b] = 0.0
-            if _allowed(mask, i, b):
+            if allowed(mask, i, b):
                 log_p = logits[k, b] - z
                 p = math.exp(log_p)
                 chosen = 1.0 if b == actions[i] else 0.0
@@ -219,19 +221,20 @@ def standardise(advantages: Any, rows: Any, out: Any) -> None:
         out[k] = (advantages[rows[k]] - mean) / spread
 
 
-def _allowed(mask: Any, i: int, a: int) -> bool:
+def allowed(mask: Any, i: int, a: int) -> bool:
+    """Whether row i of a mask [n, A] allows action a; a mask [0, 0] allows all."""
     return len(mask) == 0 or mask[i, a]
 
 
-def _log_partition(logits: Any, mask: Any, i: int) -> float:
-    """Log Σ exp(logits) over what row i of the mask allows; logits [A]."""
+def log_partition(logits: Any, mask: Any, i: int) -> float:
+    """Log Σ exp(logits) over what row i of a mask [n, A] allows; logits [A]."""
     top = -math.inf
     for a in range(len(logits)):
-        if _allowed(mask, i, a):
+        if allowed(mask, i, a):
             top = max(top, logits[a])
     total = 0.0
     for a in range(len(logits)):
-        if _allowed(mask, i, a):
+        if allowed(mask, i, a):
             total += math.exp(logits[a] - top)
     return top + math.log(total)
 

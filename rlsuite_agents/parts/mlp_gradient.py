@@ -81,6 +81,13 @@ class Network:
             weight[:] = orthogonal(rng, weight.shape, gain)
             bias[:] = 0.0
 
+    def initialise_uniformly(self, rng: np.random.Generator) -> None:
+        """Weights and biases uniform in ±1 / √(inputs of the layer), as torch's linear layers."""
+        for layer in self.layers:
+            bound = 1.0 / len(layer[0]) ** 0.5
+            for array in layer:
+                array[:] = rng.uniform(-bound, bound, array.shape)
+
     def forward(self, x: Floats) -> Floats:
         """Outputs [B, outputs] for inputs [B, inputs]."""
         buffers = self._buffers_of(len(x))

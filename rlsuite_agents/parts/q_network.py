@@ -60,10 +60,7 @@ class QNetwork:
         self.parameters, self.target = (Parameters(layer_shapes("q", sizes)) for _ in "xy")
         self.q = Network(self.parameters, "q", sizes, activation)
         self.q_target = Network(self.target, "q", sizes, activation)
-        for layer in self.q.layers:
-            bound = 1.0 / len(layer[0]) ** 0.5
-            for array in layer:
-                array[:] = rng.uniform(-bound, bound, array.shape)
+        self.q.initialise_uniformly(rng)
         self.target.vector[:] = self.parameters.vector
         self._rowwise = np.tanh if activation == "tanh" else relu
 

@@ -29,7 +29,7 @@ from rlsuite_envs.rendering.canvas import (
 )
 from rlsuite_envs.rendering.font import text_width
 
-__all__ = ["Overlay", "Scene", "frame", "number", "text", "tiles"]
+__all__ = ["Overlay", "Scene", "frame", "number", "pixels", "text", "tiles"]
 
 LARGEST, LONGEST_SIDE, MARGIN, STRIP = 96, 560, 12, 36
 """Pixels: the side of a cell at most, all cells together, around them, the caption below them."""
@@ -133,6 +133,19 @@ def frame(scene: Scene, agent: int | None, caption: str = "", overlay: Overlay =
     return canvas.pixels
 
 
+def pixels(scene: Scene, agent: int, size: int) -> Frame:
+    """The cells alone, as small as a network reads them: uint8 [size, size, 3].
+
+    Args:
+        scene: What stands where, at most `size` cells along each side.
+        agent: Its cell.
+        size: Pixels of a side; where they are no multiple of the cells, margins are left.
+    """
+    canvas = Canvas.on(_small_ground(scene, size))
+    _draw_agent(canvas, *_small_corner(scene, agent, size))
+    return canvas.pixels
+
+
 def text(scene: Scene, agent: int | None, caption: str = "", overlay: Overlay = NOTHING) -> str:
     """The same as text: a symbol per cell, the agent's in brackets.
 
@@ -195,6 +208,24 @@ def _ground(scene: Scene) -> Frame:
     for cell in sorted(set(range(scene.n_cells)) - scene.empty):
         x, y = _corner(scene, cell)
         _draw_cell(canvas, scene, cell, x, y, side)
+    canvas.pixels.setflags(write=False)
+    return canvas.pixels
+
+
+def _small_corner(scene: Scene, cell: int, size: int) -> tuple[int, int, int]:
+    """Where a cell begins from the left and from the top, and its side."""
+    side = size // max(scene.rows, scene.columns)
+    row, column = divmod(cell, scene.columns)
+    left, top = (size - side * scene.columns) // 2, (size - side * scene.rows) // 2
+    return left + column * side, top + row * side, side
+
+
+@lru_cache(maxsize=32)
+def _small_ground(scene: Scene, size: int) -> Frame:
+    """`pixels` without the agent. Nobody writes to it."""
+    canvas = Canvas(size, size)
+    for cell in range(scene.n_cells):
+        _draw_cell(canvas, scene, cell, *_small_corner(scene, cell, size))
     canvas.pixels.setflags(write=False)
     return canvas.pixels
 

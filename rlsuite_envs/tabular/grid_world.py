@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from registry.errors import OracleError, SettingError
 from rlsuite_envs.checks import check_count, check_flag, check_real, check_state
-from rlsuite_envs.rendering.grid import Scene
+from rlsuite_envs.rendering.grid import Scene, pixels
 from rlsuite_envs.rendering.tabular import direction_keys
 from rlsuite_envs.tabular.env import ObservationForm, StateNumbers, TabularEnv
 from rlsuite_envs.tabular.layouts import Layout, check_size, grid_mdp, parse_map, random_layout
 from rlsuite_envs.tabular.mdp import TabularMDP
 from rlsuite_envs.tabular.oracle import TabularOracle
 
-__all__ = ["GridWorld", "Planes", "Positions"]
+__all__ = ["GridWorld", "Pixels", "Planes", "Positions"]
 
 DEFAULT_SIZE, DEFAULT_OBSTACLES, DEFAULT_LAYOUT_SEED = 5, 3, 0
 AT_GOAL, ELSEWHERE = 1.0, -0.01
@@ -31,7 +31,11 @@ TRIES_TO_MAKE, TRIES_TO_REDRAW = 1_000, 1_000_000
 """The same with `redraw`: a keyword that passes when the environment is made is so easy that a
 reset, which tries far longer, does not fail in practice."""
 
-Observation = Literal["index", "position", "planes"]
+FRAME = 84
+"""Pixels of a side of a frame, as Mnih et al. (2015) give them to their network."""
+
+OBSERVATIONS = ("index", "position", "planes", "pixels")
+Observation = Literal["index", "position", "planes", "pixels"]
 Size = int | tuple[int, int]
 
 
@@ -86,6 +90,31 @@ class Planes:
         return pictures
 
 
+class Pixels:
+    """A cell is shown as `render` draws it, smaller and without words: uint8 [84, 84, 3].
+
+    Raises:
+        SettingError: the grid has more than 84 rows or columns.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        if max(layout.rows, layout.columns) > FRAME:
+            raise SettingError(
+                f"observation='pixels' shows at most {FRAME} x {FRAME} cells, "
+                f"got {layout.rows} x {layout.columns}."
+            )
+        self.space: Space[Any] = Box(0, 255, (FRAME, FRAME, 3), np.uint8)
+        self._scene = scene_of(layout, layout.obstacles)
+
+    def one(self, state: int) -> NDArray[np.uint8]:
+        """The frame with the agent in one cell."""
+        return pixels(self._scene, state, FRAME)
+
+    def every(self) -> NDArray[np.uint8]:
+        """The frames with the agent in each cell, shape [S, 84, 84, 3]."""
+        return np.stack([self.one(state) for state in range(self._scene.n_cells)])
+
+
 class GridWorld(TabularEnv):
     """Walk to the goal: +1 there, -0.01 for any other step.
 
@@ -107,10 +136,10 @@ class GridWorld(TabularEnv):
         map: Instead of these three, the layout as text: S start, G goal, # obstacle, . free.
         slip: Probability in [0, 1] that the move goes to one of the two perpendicular directions,
             slip / 2 each.
-        redraw: Draws new obstacles at each reset; needs `observation="planes"`, as the others do
-            not show them. The oracle then answers for the present layout.
-        observation: `"index"` (number of the cell), `"position"` (row and column) or `"planes"`
-            (agent, obstacles and goals as 0 and 1).
+        redraw: Draws new obstacles at each reset; needs `observation="planes"`, which shows them.
+            The oracle then answers for the present layout.
+        observation: `"index"` (number of the cell), `"position"` (row and column), `"planes"`
+            (agent, obstacles and goals as 0 and 1) or `"pixels"` (a frame of 84 x 84 pixels).
         render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
@@ -218,14 +247,7 @@ class GridWorld(TabularEnv):
 
     def scene(self) -> Scene:
         """What stands where; without obstacles, where they are still to be drawn."""
-        layout = self.layout
-        return Scene(
-            rows=layout.rows,
-            columns=layout.columns,
-            starts=frozenset({layout.start}),
-            goals=layout.goals,
-            obstacles=layout.obstacles if self._drawn else frozenset(),
-        )
+        return scene_of(self.layout, self.layout.obstacles if self._drawn else frozenset())
 
     def _show(self, layout: Layout) -> None:
         assert isinstance(self._form, Planes)
@@ -261,18 +283,31 @@ class GridWorld(TabularEnv):
             )
 
 
+def scene_of(layout: Layout, obstacles: frozenset[int]) -> Scene:
+    """What stands where in a layout, with these obstacles."""
+    return Scene(
+        rows=layout.rows,
+        columns=layout.columns,
+        starts=frozenset({layout.start}),
+        goals=layout.goals,
+        obstacles=obstacles,
+    )
+
+
 def _form(observation: Observation, layout: Layout) -> ObservationForm:
     if observation == "index":
         return StateNumbers(layout.n_cells)
-    return Positions(layout) if observation == "position" else Planes(layout)
+    if observation == "position":
+        return Positions(layout)
+    return Planes(layout) if observation == "planes" else Pixels(layout)
 
 
 def _check_combination(
     map: object, drawn: Mapping[str, object], redraw: object, observation: object
 ) -> None:
-    if observation not in ("index", "position", "planes"):
+    if observation not in OBSERVATIONS:
         raise SettingError(
-            f"observation must be 'index', 'position' or 'planes', got {observation!r}."
+            f"observation must be 'index', 'position', 'planes' or 'pixels', got {observation!r}."
         )
     check_flag("redraw", redraw)
     given = [name for name, value in drawn.items() if value is not None]
@@ -287,7 +322,7 @@ def _check_combination(
         )
     if redraw and observation != "planes":
         raise SettingError(
-            "redraw=True needs observation='planes', because new obstacles do not show in "
+            "redraw=True needs observation='planes', which shows where the new obstacles are; got "
             f"{observation!r}."
         )
 

@@ -1,4 +1,4 @@
-"""GridWorld: the default layout, the three forms of observation, layouts that change."""
+"""GridWorld: the default layout, the forms of observation, layouts that change."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import rlsuite  # noqa: F401  registers the ids
 from registry.errors import OracleError, SettingError
+from rlsuite_envs.rendering.canvas import BLUE, GREEN, PAPER, WALL
 from rlsuite_envs.tabular.grid_world import GridWorld
 
 UP, RIGHT, DOWN, LEFT = range(4)
@@ -22,6 +23,7 @@ FORMS = [
     {"observation": "position"},
     {"observation": "planes"},
     {"observation": "planes", "redraw": True},
+    {"observation": "pixels"},
     {"slip": 0.3, "map": "S.#\n..G"},
 ]
 
@@ -132,6 +134,28 @@ def test_planes_show_agent_obstacles_and_goal():
     assert np.argwhere(goal).tolist() == [[4, 4]]
 
 
+def test_pixels_show_agent_obstacles_and_goal():
+    """Cells of 16 pixels, margins of 2: the middle of each tells what is there."""
+    env = make(observation="pixels")
+    env.reset(seed=0)
+    frame = env.step(RIGHT)[0]
+    assert frame.shape == (84, 84, 3)
+    assert frame.dtype == np.uint8
+    middles = frame[2:82].reshape(5, 16, 84, 3)[:, 8, 2:82].reshape(5, 5, 16, 3)[:, :, 4]
+    assert np.argwhere((middles == BLUE).all(axis=2)).tolist() == [[0, 1]]
+    walls = (middles == WALL).all(axis=2)
+    assert np.flatnonzero(walls).tolist() == [4, 12, 21]
+    assert (frame[:2] == PAPER).all()
+    goal = frame[66:82, 66:82].reshape(-1, 3)
+    assert (goal == GREEN).all(axis=1).any()
+
+
+def test_every_cell_has_a_frame_of_its_own_in_grids_of_any_size():
+    for size in (2, (3, 7), 41, (84, 2)):
+        frames = GridWorld(size, n_obstacles=0, observation="pixels")._form.every()
+        assert len(np.unique(frames.reshape(len(frames), -1), axis=0)) == len(frames)
+
+
 @pytest.mark.parametrize("keywords", FORMS)
 def test_the_oracle_sees_what_the_agent_sees(keywords):
     env = make(**keywords).unwrapped
@@ -144,7 +168,7 @@ def test_the_oracle_sees_what_the_agent_sees(keywords):
         np.testing.assert_array_equal(every[env.get_state()["state"]], observation)
 
 
-@pytest.mark.parametrize("observation", ["position", "planes"])
+@pytest.mark.parametrize("observation", ["position", "planes", "pixels"])
 def test_observations_are_fresh_objects(observation):
     env = make(observation=observation).unwrapped
     first, _ = env.reset(seed=0)
@@ -261,9 +285,10 @@ def test_a_state_without_obstacles_is_refused_by_redraw():
 @pytest.mark.parametrize(
     ("keywords", "sentence"),
     [
-        ({"observation": "pixels"}, "'index', 'position' or 'planes', got 'pixels'"),
+        ({"observation": "image"}, "'index', 'position', 'planes' or 'pixels', got 'image'"),
+        ({"observation": "pixels", "size": (2, 85)}, "at most 84 x 84 cells, got 2 x 85"),
         ({"redraw": 1}, "redraw must be True or False, got 1"),
-        ({"redraw": True}, "redraw=True needs observation='planes'.*show in 'index'"),
+        ({"redraw": True}, "redraw=True needs observation='planes'.*; got 'index'"),
         ({"redraw": True, "observation": "position"}, "needs observation='planes'"),
         ({"redraw": True, "observation": "planes", "layout_seed": 0}, "layout_seed or redraw"),
         ({"redraw": True, "observation": "planes", "map": "S.G"}, "map or redraw=True"),

@@ -37,6 +37,7 @@ GRIDS = [
     {"slip": 0.3},
     {"size": (2, 3), "n_obstacles": 1, "observation": "position", "slip": 0.1},
     {"observation": "planes"},
+    {"observation": "pixels", "slip": 0.2},
     {"map": PAPER_MAP, "slip": 1.0, "observation": "planes"},
     {"size": (3, 4), "n_obstacles": 2, "observation": "planes", "redraw": True, "slip": 0.2},
 ]

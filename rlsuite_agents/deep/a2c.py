@@ -15,9 +15,9 @@ the whole rollout, where the ratio is 1 (Huang et al. 2022, "A2C is a special ca
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,17 +25,12 @@ import numpy as np
 from registry.errors import SettingError
 from rlsuite_agents.functional.actor_critic import ENTROPY, POLICY_LOSS, VALUE_LOSS
 from rlsuite_agents.parts.actor_critic import ActorCritic, LossSettings
-from rlsuite_agents.parts.actor_critic_agent import (
-    explained_variance,
-    learn,
-    load,
-    save,
-    set_up,
-    step,
-)
+from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.metrics import of_advantages, tell
 from rlsuite_agents.parts.optimizers import RMSProp
+from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
     check_choice,
@@ -134,41 +129,33 @@ class A2C:
     num_timesteps: int
     networks: ActorCritic
     collector: Collector
+    rollout: Rollout
+    episodes: EpisodeTotals
     metrics: A2CMetrics | None
     on_update: Callable[[A2CMetrics], Any] | None
-    clock: float  # when the latest update ended, or `learn` was called
 
     def __init__(
         self, env: Any, config: A2CConfig = A2CConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
-        set_up(self, env, config, seed, device)
+        make_rollout = partial(Rollout, config.n_steps, config.num_envs)
+        set_up(self, env, config, seed, device, make_rollout)
         self.optimizer = RMSProp(self.networks.parameters, config.rms_prop_eps)
 
     def update(self) -> None:
         """One gradient step on the whole rollout."""
         c = self.config
-        e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
+        e = self.rollout.experience(self.networks.values_of, c.gamma, c.gae_lambda)
         learning_rate = rate_at(c.learning_rate, self.num_timesteps - len(e), c.total_timesteps)
         loss = LossSettings(math.inf, math.inf, c.ent_coef, c.vf_coef, c.normalize_advantage)
         sums = self.networks.gradient(e, np.arange(len(e)), loss)
         norm = self.optimizer.step(learning_rate, c.max_grad_norm)
-        now, episodes = time.perf_counter(), self.collector.episodes
-        episode_return, episode_length = episodes.means()
-        self.metrics = A2CMetrics(
-            num_timesteps=self.num_timesteps,
+        tell(
+            self,
+            A2CMetrics,
             policy_loss=float(sums[POLICY_LOSS]),
             value_loss=float(sums[VALUE_LOSS]),
             entropy=float(sums[ENTROPY]),
-            explained_variance=explained_variance(e),
             gradient_norm=norm,
-            advantage_mean=float(e.advantages.mean()),
-            advantage_std=float(e.advantages.std()),
             learning_rate=learning_rate,
-            episodes=episodes.count,
-            episode_return=episode_return,
-            episode_length=episode_length,
-            steps_per_second=len(e) / (now - self.clock),
+            **of_advantages(e),
         )
-        self.clock = now
-        if self.on_update is not None:
-            self.on_update(self.metrics)

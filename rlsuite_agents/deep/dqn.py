@@ -15,7 +15,6 @@ is not a terminal state, the target goes on there with the value of the last obs
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -34,6 +33,7 @@ from rlsuite_agents.parts.collector import learn_in_lanes
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.lanes import lanes_of
+from rlsuite_agents.parts.metrics import start_clock, tell
 from rlsuite_agents.parts.optimizers import Adam
 from rlsuite_agents.parts.predict import mask_rows, predict
 from rlsuite_agents.parts.q_network import QNetwork
@@ -172,7 +172,7 @@ class DQN:
         self.episodes = EpisodeTotals(config.num_envs)
         self.metrics: DQNMetrics | None = None
         self.on_update: Callable[[DQNMetrics], Any] | None = None
-        self._clock, self._clock_step = math.nan, 0
+        start_clock(self)
 
     def learn(self, total_timesteps: int, callback: Callback | None = None) -> DQN:
         """Takes `total_timesteps` further steps, all environments together; may be called again.
@@ -188,7 +188,7 @@ class DQN:
             InvalidObservationError: an environment returned NaN.
             DivergenceError: the loss or its gradient is not finite any more.
         """
-        self._clock, self._clock_step = time.perf_counter(), self.num_timesteps
+        start_clock(self)
         with single_thread():
             return learn_in_lanes(self, total_timesteps, callback)
 
@@ -250,10 +250,10 @@ class DQN:
 
     def _tell(self, sums: NDArray[np.float64], norm: float, learning_rate: float) -> None:
         """The metrics of an update from what its minibatches [M, 4] gave."""
-        mean, now = sums.mean(axis=0), time.perf_counter()
-        episode_return, episode_length = self.episodes.means()
-        self.metrics = DQNMetrics(
-            num_timesteps=self.num_timesteps,
+        mean = sums.mean(axis=0)
+        tell(
+            self,
+            DQNMetrics,
             loss=float(mean[LOSS]),
             td_error=float(mean[MEAN_ERROR]),
             q_mean=float(mean[MEAN_Q]),
@@ -263,14 +263,7 @@ class DQN:
             epsilon=self.epsilon,
             gradient_steps=len(sums),
             buffer_fill=len(self.replay),
-            episodes=self.episodes.count,
-            episode_return=episode_return,
-            episode_length=episode_length,
-            steps_per_second=(self.num_timesteps - self._clock_step) / (now - self._clock),
         )
-        self._clock, self._clock_step = now, self.num_timesteps
-        if self.on_update is not None:
-            self.on_update(self.metrics)
 
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None

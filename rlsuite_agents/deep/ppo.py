@@ -15,9 +15,9 @@ state, the target goes on there with the value of the last observation.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -26,17 +26,12 @@ from numpy.typing import NDArray
 from registry.errors import SettingError
 from rlsuite_agents.functional.actor_critic import CLIPPED, ENTROPY, KL, POLICY_LOSS, VALUE_LOSS
 from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSettings
-from rlsuite_agents.parts.actor_critic_agent import (
-    explained_variance,
-    learn,
-    load,
-    save,
-    set_up,
-    step,
-)
+from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.metrics import of_advantages, tell
 from rlsuite_agents.parts.optimizers import Adam
+from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
     check_choice,
@@ -146,47 +141,39 @@ class PPO:
     num_timesteps: int
     networks: ActorCritic
     collector: Collector
+    rollout: Rollout
+    episodes: EpisodeTotals
     metrics: PPOMetrics | None
     on_update: Callable[[PPOMetrics], Any] | None
-    clock: float  # when the latest update ended, or `learn` was called
 
     def __init__(
         self, env: Any, config: PPOConfig = PPOConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
-        set_up(self, env, config, seed, device)
+        make_rollout = partial(Rollout, config.n_steps, config.num_envs)
+        set_up(self, env, config, seed, device, make_rollout)
         self.optimizer = Adam(self.networks.parameters, eps=1e-5)
 
     def update(self) -> None:
         """`n_epochs` passes over the rollout in minibatches."""
         c = self.config
-        e = self.collector.experience(self.networks, c.gamma, c.gae_lambda)
+        e = self.rollout.experience(self.networks.values_of, c.gamma, c.gae_lambda)
         learning_rate, loss = self._rates(self.num_timesteps - len(e))
         sums, norms = self._epochs(e, learning_rate, loss)
         mean = sums.mean(axis=0)
-        now, episodes = time.perf_counter(), self.collector.episodes
-        episode_return, episode_length = episodes.means()
-        self.metrics = PPOMetrics(
-            num_timesteps=self.num_timesteps,
+        tell(
+            self,
+            PPOMetrics,
             policy_loss=float(mean[POLICY_LOSS]),
             value_loss=float(mean[VALUE_LOSS]),
             entropy=float(mean[ENTROPY]),
             approx_kl=float(mean[KL]),
             clip_fraction=float(mean[CLIPPED]),
-            explained_variance=explained_variance(e),
             gradient_norm=float(np.mean(norms)) if norms else math.nan,
-            advantage_mean=float(e.advantages.mean()),
-            advantage_std=float(e.advantages.std()),
             learning_rate=learning_rate,
             clip_range=loss.clip_range,
             gradient_steps=len(norms),
-            episodes=episodes.count,
-            episode_return=episode_return,
-            episode_length=episode_length,
-            steps_per_second=len(e) / (now - self.clock),
+            **of_advantages(e),
         )
-        self.clock = now
-        if self.on_update is not None:
-            self.on_update(self.metrics)
 
     def _rates(self, step: int) -> tuple[float, LossSettings]:
         """α and the numbers in the loss, of a rollout that began after this step."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -11,19 +10,37 @@ import numpy as np
 
 from registry.contracts import Callback
 from registry.seeding import Stream, generator
-from rlsuite_agents.parts.actor_critic import ActorCritic, Experience
+from rlsuite_agents.parts.actor_critic import ActorCritic
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
 from rlsuite_agents.parts.collector import Collector, learn_in_lanes
 from rlsuite_agents.parts.device import resolve_device, single_thread
+from rlsuite_agents.parts.episodes import Episodes
 from rlsuite_agents.parts.features import Encoder
-from rlsuite_agents.parts.heads import head_of
+from rlsuite_agents.parts.heads import Head, head_of
+from rlsuite_agents.parts.metrics import start_clock
+from rlsuite_agents.parts.rollout import Rollout
 from rlsuite_agents.parts.spaces import single_spaces
 
-__all__ = ["explained_variance", "learn", "load", "save", "set_up", "step"]
+__all__ = ["learn", "load", "save", "set_up", "step"]
 
 
-def set_up(agent: Any, env: Any, config: Any, seed: int, device: str) -> None:
+def set_up(
+    agent: Any,
+    env: Any,
+    config: Any,
+    seed: int,
+    device: str,
+    make_rollout: Callable[[int, Head], Rollout | Episodes],
+) -> None:
     """Gives an agent its attributes: generators, encoder, head, networks, collector, counters.
+
+    Args:
+        agent: whose constructor this is.
+        env: an environment or a vector of them.
+        config: its settings.
+        seed: of all randomness.
+        device: where gradients are computed.
+        make_rollout: what holds experience, from the length of a row of features and the head.
 
     Raises:
         SettingError: the device is not there, or `num_envs` does not fit the environment.
@@ -44,9 +61,11 @@ def set_up(agent: Any, env: Any, config: Any, seed: int, device: str) -> None:
         generator(seed, Stream.AGENT, 2),
         agent.device,
     )
-    agent.collector = Collector(env, config, agent.encoder, agent.head, seed)
-    agent.session = agent.collector.lanes
-    agent.metrics, agent.on_update, agent.clock = None, None, math.nan
+    agent.rollout = make_rollout(agent.encoder.size, agent.head)
+    agent.collector = Collector(env, config, agent.encoder, agent.head, agent.rollout, seed)
+    agent.session, agent.episodes = agent.collector.lanes, agent.collector.episodes
+    agent.metrics, agent.on_update = None, None
+    start_clock(agent)
 
 
 def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
@@ -64,7 +83,7 @@ def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) ->
         InvalidObservationError: an environment returned NaN.
         DivergenceError: the loss has no finite gradient any more.
     """
-    agent.clock = time.perf_counter()
+    start_clock(agent)
     with single_thread():
         return learn_in_lanes(agent, total_timesteps, callback)
 
@@ -73,7 +92,7 @@ def step(agent: Any) -> int:
     """One step of every environment, and `agent.update()` where a rollout is full; how many."""
     taken: int = agent.collector.step(agent.networks, agent.rng, agent.num_timesteps)
     agent.num_timesteps += taken
-    if agent.collector.rollout.full:
+    if agent.rollout.full:
         agent.update()
     return taken
 
@@ -85,7 +104,7 @@ def save(agent: Any, path: str | PathLike[str]) -> None:
         **agent.optimizer.arrays(),
         **agent.collector.arrays(),
     }
-    own = {"filled": agent.collector.rollout.filled, "unspent": agent.unspent}
+    own = {"filled": agent.rollout.filled, "unspent": agent.unspent}
     save_agent_checkpoint(agent, path, arrays, own)
 
 
@@ -102,9 +121,3 @@ def load(cls: Any, path: str | PathLike[str], env: Any = None, device: str = "cp
     agent.collector.restore(found, own)
     agent.unspent = int(own["unspent"])
     return agent
-
-
-def explained_variance(e: Experience) -> float:
-    """1 - Var(G - v̂) / Var(G): 1 is perfect, 0 is no better than a constant; NaN if G is one."""
-    spread = float(e.returns.var())
-    return 1.0 - float((e.returns - e.values).var()) / spread if spread else math.nan

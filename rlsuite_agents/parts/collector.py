@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Callback
-from registry.errors import InvalidObservationError
+from registry.errors import InvalidObservationError, SettingError
 from rlsuite_agents.loops import check_steps
-from rlsuite_agents.parts.actor_critic import ActorCritic, Experience
+from rlsuite_agents.parts.actor_critic import ActorCritic
 from rlsuite_agents.parts.checkpoint import Checkpoint
+from rlsuite_agents.parts.episodes import Episodes
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.heads import Head
 from rlsuite_agents.parts.lanes import lanes_of
@@ -33,31 +34,42 @@ class Collector:
         episodes: their totals, in rewards as the environment pays them.
     """
 
-    def __init__(self, env: Any, config: Any, encoder: Encoder, head: Head, seed: int) -> None:
+    def __init__(
+        self,
+        env: Any,
+        config: Any,
+        encoder: Encoder,
+        head: Head,
+        rollout: Rollout | Episodes,
+        seed: int,
+    ) -> None:
         """Resets nothing yet.
 
         Args:
             env: an environment or a vector of them.
-            config: `num_envs`, `n_steps`, `gamma`, `normalize_observations`, `normalize_rewards`.
+            config: `num_envs`, `gamma`, `normalize_observations`, `normalize_rewards`, and
+                `kl_beta` where the agent has it.
             encoder: of one observation.
             head: of the policy.
+            rollout: empty.
             seed: of the environments.
         """
         n = config.num_envs
         self.lanes = lanes_of(env, n, encoder, seed)
-        self.rollout = Rollout(config.n_steps, n, encoder.size, head)
+        self.rollout = rollout
         self.episodes = EpisodeTotals(n)
         self.observations = (
             ObservationNormalizer(encoder.size) if config.normalize_observations else None
         )
         self.rewards = RewardNormalizer(n, config.gamma) if config.normalize_rewards else None
-        self._head = head
+        self._head, self._kl_beta = head, getattr(config, "kl_beta", 0.0)
 
     def step(self, networks: ActorCritic, rng: np.random.Generator, number: int) -> int:
         """One step of every lane, added to the rollout; returns how many steps of experience.
 
         Raises:
             InvalidObservationError: an environment returned NaN, or what is outside its space.
+            SettingError: `kl_beta` is set, but there is no `info["ref_logprob"]`.
         """
         seen, mask = self.lanes.observe()
         alive = self.lanes.alive
@@ -74,14 +86,23 @@ class Collector:
             )
         self.episodes.add(stepped, alive)
         rewards = stepped.rewards
+        if self._kl_beta:
+            rewards = rewards - self._kl_penalty(log_prob, alive)
         if self.rewards is not None:
             rewards = self.rewards(rewards, stepped.over, alive)
         self.rollout.finish(stepped, rewards, self.scaled(stepped.features))
         return int(alive.sum())
 
-    def experience(self, networks: ActorCritic, gamma: float, gae_lambda: float) -> Experience:
-        """What a full rollout teaches; the next one begins."""
-        return self.rollout.experience(networks.values_of, gamma, gae_lambda)
+    def _kl_penalty(self, log_prob: Floats, alive: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """β (log π(A|S) - log ref(A|S)) of a step of every lane, [N]."""
+        reference = self.lanes.told("ref_logprob")
+        if not np.isfinite(reference[alive]).all():
+            raise SettingError(
+                f"kl_beta is {self._kl_beta}, which needs the reference's log-probability of "
+                f'each action in info["ref_logprob"]; the environment gives {reference!r:.80}. '
+                "Set kl_beta to 0 where there is no reference policy."
+            )
+        return np.where(alive, self._kl_beta * (log_prob - reference), 0.0)
 
     def scaled(self, features: Floats) -> Floats:
         """Normalised features, where that is set."""

@@ -60,6 +60,7 @@ class Members:
         self.alive = np.ones(self.num_envs, np.bool_)
         self.unrestored: Any = None
         self._features = np.zeros((self.num_envs, encoder.size), np.float32)
+        self._infos: list[Mapping[str, Any]] = [NOTHING] * self.num_envs
         self._action_space = envs[0].action_space
 
     def observe(self) -> tuple[Floats, NDArray[np.bool_]]:
@@ -84,11 +85,16 @@ class Members:
             rewards[k], terminated[k] = t.reward, t.terminated
             truncated[k] = t.truncated and not t.terminated
             self.encoder.into(t.next_observation, features[k])
+            self._infos[k] = t.info
         return Stepped(rewards, terminated, truncated, features.copy())
 
     def reached_mask(self) -> NDArray[np.bool_]:
         """Allowed actions in S' of the latest step, [N, A], or [0, 0]."""
         return _masks([s.mask for s in self.sessions], self._action_space)
+
+    def told(self, name: str) -> NDArray[np.float64]:
+        """A number in the `info` of the latest step, [N]; NaN where there is none."""
+        return np.array([info.get(name) for info in self._infos], np.float64)
 
     def capture(self) -> dict[str, Any]:
         """Where all of them stand, as JSON."""
@@ -121,6 +127,7 @@ class Vector:
         self._mask: NDArray[np.bool_] = EVERYTHING
         self._reached_mask: NDArray[np.bool_] = EVERYTHING
         self._features = np.zeros((self.num_envs, encoder.size), np.float32)
+        self._infos: Mapping[str, Any] = NOTHING
 
     def observe(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Features [N, d] and allowed actions [N, A], or [0, 0]; resets what has to be reset.
@@ -155,7 +162,7 @@ class Vector:
                 if len(self._mask):
                     last = _masks([_final_mask(infos, k)], self.env.single_action_space)
                     self._reached_mask[k] = last[0] if len(last) else True
-        self._over = over
+        self._over, self._infos = over, infos
         if self.mode is AutoresetMode.NEXT_STEP:
             self.alive = ~over
         return Stepped(rewards, terminated, truncated & ~terminated, reached)
@@ -163,6 +170,15 @@ class Vector:
     def reached_mask(self) -> NDArray[np.bool_]:
         """Allowed actions in S' of the latest step, [N, A], or [0, 0]."""
         return self._reached_mask
+
+    def told(self, name: str) -> NDArray[np.float64]:
+        """A number in the `info` of the latest step, [N]; NaN where there is none."""
+        found = np.full(self.num_envs, np.nan)
+        for infos in (self._infos, self._infos.get("final_info", NOTHING)):
+            if name in infos:
+                there = infos.get(f"_{name}", True)
+                found = np.where(there, np.asarray(infos[name], np.float64), found)
+        return found
 
     def _see(self, observations: Any, infos: Mapping[str, Any]) -> None:
         self._observations = observations

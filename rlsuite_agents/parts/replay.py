@@ -8,7 +8,7 @@ only after a terminal state: at a time limit the target goes on with the last ob
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,13 @@ class Batch:
 
     rows: NDArray[np.int64]  # where they lie, [B]
     features: Floats  # of S, [B, d]
-    actions: NDArray[np.int64]  # [B]
+    actions: NDArray[Any]  # int64 [B], or float32 [B, D]
     rewards: Floats  # discounted sums, [B]
     discounts: Floats  # of what follows, [B]
     ahead: Floats  # features of the state that follows, [B, d]
     mask: NDArray[np.bool_]  # allowed there, [B, A], or [0, 0]
     weights: Floats  # of each in the loss, [B]
+    mask_here: NDArray[np.bool_] = field(default_factory=lambda: EVERYTHING)  # allowed in S, alike
 
 
 class Replay:
@@ -56,6 +57,7 @@ class Replay:
         width: int,
         n_actions: int,
         *,
+        continuous: bool = False,
         lanes: int = 1,
         n_steps: int = 1,
         gamma: float,
@@ -66,7 +68,8 @@ class Replay:
         Args:
             capacity: at least 1.
             width: d, of a row of features.
-            n_actions: A.
+            n_actions: A, or D of continuous actions.
+            continuous: whether actions are D numbers instead of one of A.
             lanes: episodes that run side by side.
             n_steps: n.
             gamma: γ.
@@ -75,13 +78,17 @@ class Replay:
         self.capacity, self.n_steps, self.gamma, self.alpha = capacity, n_steps, gamma, alpha
         self.added = 0
         self.features, self.ahead = (np.zeros((capacity, width), np.float32) for _ in "xy")
-        self.actions = np.zeros(capacity, np.int64)
+        self.actions: NDArray[Any] = np.zeros(capacity, np.int64)
+        if continuous:
+            self.actions = np.zeros((capacity, n_actions), np.float32)
         self.rewards, self.discounts = (np.zeros(capacity, np.float32) for _ in "xy")
-        self.masks: NDArray[np.bool_] = EVERYTHING  # [capacity, A] from the first mask on
+        # allowed in S' and in S: [capacity, A] from the first mask on
+        self.masks: NDArray[np.bool_] = EVERYTHING
+        self.masks_here: NDArray[np.bool_] = EVERYTHING
         self.tree = empty_tree(capacity if alpha is not None else 1)
         self.highest = 1.0  # weight of what is new: the largest so far (Schaul, algorithm 1)
         self._n_actions = n_actions
-        # of each lane, oldest first: features, action, return so far, its discount
+        # of each lane, oldest first: features, action, mask or True, return so far, its discount
         self._open: list[deque[list[Any]]] = [deque() for _ in range(lanes)]
 
     def __len__(self) -> int:
@@ -90,33 +97,41 @@ class Replay:
     def add(
         self,
         features: Floats,
-        actions: NDArray[np.int64],
+        actions: NDArray[Any],
         stepped: Stepped,
         mask: NDArray[np.bool_],
         alive: NDArray[np.bool_],
+        mask_here: NDArray[np.bool_] = EVERYTHING,
     ) -> None:
         """One step of every lane that is alive.
 
         Args:
             features: of S, [N, d].
-            actions: [N].
+            actions: [N], or [N, D].
             stepped: what came of them.
             mask: allowed in S', [N, A], or [0, 0].
             alive: [N].
+            mask_here: allowed in S, [N, A], or [0, 0]: needed only by who asks for it of a batch.
         """
+        self.masks = self._masks(self.masks, mask)
+        self.masks_here = self._masks(self.masks_here, mask_here)
         for k in np.flatnonzero(alive).tolist():
             running, reward, over = self._open[k], stepped.rewards[k], stepped.over[k]
-            running.append([features[k].copy(), actions[k], 0.0, 1.0])
+            here = mask_here[k].copy() if len(mask_here) else True
+            running.append([features[k].copy(), actions[k], here, 0.0, 1.0])
             for part in running:
-                part[2] += part[3] * reward
-                part[3] *= self.gamma
+                part[3] += part[4] * reward
+                part[4] *= self.gamma
             while running and (over or len(running) == self.n_steps):
-                seen, action, total, discount = running.popleft()
+                seen, action, here, total, discount = running.popleft()
                 i = self.added % self.capacity
                 self.features[i], self.actions[i], self.rewards[i] = seen, action, total
                 self.discounts[i] = 0.0 if stepped.terminated[k] else discount
                 self.ahead[i] = stepped.features[k]
-                self._put_mask(i, mask[k] if len(mask) else None)
+                if len(self.masks):
+                    self.masks[i] = mask[k] if len(mask) else True
+                if len(self.masks_here):
+                    self.masks_here[i] = here
                 if self.alpha is not None:
                     kept(set_leaves)(self.tree, np.array([i]), np.array([self.highest]))
                 self.added += 1
@@ -145,6 +160,7 @@ class Replay:
             self.ahead.take(rows, axis=0),
             self.masks.take(rows, axis=0) if len(self.masks) else EVERYTHING,
             weights,
+            self.masks_here.take(rows, axis=0) if len(self.masks_here) else EVERYTHING,
         )
 
     def learned(self, rows: NDArray[np.int64], errors: Floats) -> None:
@@ -154,42 +170,46 @@ class Replay:
             self.highest = max(self.highest, float(weights.max()))
             kept(set_leaves)(self.tree, rows, weights)
 
-    def _put_mask(self, i: int, mask: NDArray[np.bool_] | None) -> None:
-        if mask is not None and not len(self.masks):
-            self.masks = np.ones((self.capacity, self._n_actions), np.bool_)
-        if len(self.masks):
-            self.masks[i] = True if mask is None else mask
+    def _masks(self, masks: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`masks`, made when the first mask comes."""
+        if len(mask) and not len(masks):
+            return np.ones((self.capacity, self._n_actions), np.bool_)
+        return masks
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What is stored and what is still open, for a checkpoint."""
         n = len(self)
         parts = [(k, *part) for k, running in enumerate(self._open) for part in running]
-        lane, seen, actions, totals, discounts = zip(*parts, strict=True) if parts else [()] * 5
-        half = len(self.tree) // 2
+        lane, seen, actions, here, *returns = zip(*parts, strict=True) if parts else [()] * 6
+        half, like, free = len(self.tree) // 2, self.actions, np.ones(self._n_actions, np.bool_)
         found = {name: getattr(self, name)[:n] for name in COLUMNS}
         found |= {
             "added": np.array(self.added, np.int64),
             "masks": self.masks[:n],
+            "masks_here": self.masks_here[:n],
             "weights": self.tree[half : half + (0 if self.alpha is None else n)],
             "highest": np.array(self.highest),
             "open.lanes": np.array(lane, np.int64),
             "open.features": np.array(seen, np.float32).reshape(-1, self.features.shape[1]),
-            "open.actions": np.array(actions, np.int64),
-            "open.returns": np.array([totals, discounts], np.float64),
+            "open.actions": np.array(actions, like.dtype).reshape(-1, *like.shape[1:]),
+            "open.masks": np.array([free & row for row in here], np.bool_).reshape(-1, len(free)),
+            "open.returns": np.array(returns, np.float64),
         }
         return {f"replay.{name}": array for name, array in found.items()}
 
     def restore(self, found: Checkpoint) -> None:
         """Goes on from `arrays`; raises `CheckpointError` where they do not fit."""
         self.added = int(found.array("replay.added", (), np.int64))
-        n, width = len(self), self.features.shape[1]
-        for name in COLUMNS:
+        n, width, a = len(self), self.features.shape[1], self._n_actions
+        for name in ("features", "rewards", "discounts", "ahead"):
             column = getattr(self, name)
-            column[:n] = found.array(f"replay.{name}", (n, *column.shape[1:]), column.dtype)
-        self.actions[:n] = _indices(found, "actions", n, self._n_actions)
-        if found.arrays["replay.masks"].size:
-            self.masks = np.ones((self.capacity, self._n_actions), np.bool_)
-            self.masks[:n] = found.array("replay.masks", (n, self._n_actions), np.bool_)
+            column[:n] = found.array(f"replay.{name}", (n, *column.shape[1:]), np.float32)
+        self.actions[:n] = self._found_actions(found, "actions", n)
+        for name in ("masks", "masks_here"):
+            if found.arrays[f"replay.{name}"].size:
+                masks = found.array(f"replay.{name}", (n, a), np.bool_)
+                setattr(self, name, self._masks(EVERYTHING, masks))
+                getattr(self, name)[:n] = masks
         if self.alpha is not None:
             self.highest = float(found.array("replay.highest", ()))
             kept(set_leaves)(self.tree, np.arange(n), found.array("replay.weights", (n,)))
@@ -197,11 +217,18 @@ class Replay:
         lanes = _indices(found, "open.lanes", m, len(self._open)).tolist()
         columns = (
             found.array("replay.open.features", (m, width), np.float32),
-            _indices(found, "open.actions", m, self._n_actions),
+            self._found_actions(found, "open.actions", m),
+            found.array("replay.open.masks", (m, a), np.bool_),
             *found.array("replay.open.returns", (2, m)).tolist(),
         )
         for k, *part in zip(lanes, *columns, strict=True):
             self._open[k].append(part)
+
+    def _found_actions(self, found: Checkpoint, name: str, n: int) -> NDArray[Any]:
+        """Actions [n] or [n, D]."""
+        if self.actions.ndim == 1:
+            return _indices(found, name, n, self._n_actions)
+        return found.array(f"replay.{name}", (n, self._n_actions), np.float32)
 
 
 def _indices(found: Checkpoint, name: str, n: int, bound: int) -> NDArray[np.int64]:

@@ -167,6 +167,13 @@ def test_group_relative_eps_is_added_to_the_standard_deviation():
     np.testing.assert_allclose(default[1], 1 / (1e-4 + math.sqrt(2)))
 
 
+@pytest.mark.parametrize(("std", "scale"), [("unbiased", 15.5 / 5), ("biased", 15.5 / 6)])
+def test_the_standard_deviation_of_the_batch_by_hand(std, scale):
+    """Mean 3.5: squares 6.25 + 2.25 + 6.25 + 3 · ¼ = 15.5; the groups are centred one by one."""
+    got = group_relative_advantages(REWARDS, 3, std=std, eps=0.0, over="batch")
+    np.testing.assert_allclose(got, np.array([-2, -1, 3, 0, 0, 0]) / math.sqrt(scale), atol=1e-12)
+
+
 def test_leave_one_out_by_hand():
     """1 - (2 + 6)/2 = -3, 2 - 3.5 = -1.5, 6 - 1.5 = 4.5."""
     got = leave_one_out_advantages(REWARDS, 3)
@@ -192,6 +199,25 @@ def test_decoupled_advantages_by_hand():
     np.testing.assert_allclose(white, np.array([-1, 1, -1, 1]) * half / math.sqrt(2 / 3))
     plain = decoupled_group_advantages(rewards, 2, eps=0.0, whiten="none")
     np.testing.assert_allclose(plain, [0.0, 0.0, -half, half], atol=1e-12)  # equal weights cancel
+
+
+def test_whitening_over_tokens_by_hand():
+    """A = ±√½; the first text counts thrice: mean -√½ / 2, squares 3 · ⅛ + 9/8 = 1.5, std √½."""
+    rewards, half = tensor([[0.0], [2.0]]), math.sqrt(0.5)
+    got = decoupled_group_advantages(
+        rewards, 2, eps=0.0, whiten="token", lengths=torch.tensor([3, 1])
+    )
+    np.testing.assert_allclose(got, [-0.5, 1.5])  # symmetric texts, and yet
+    even = decoupled_group_advantages(rewards, 2, eps=0.0)
+    np.testing.assert_allclose(even, [-half, half])
+
+
+def test_decoupled_without_standard_deviations_is_centred_and_weighted():
+    rewards = tensor([[0.0, 20.0], [2.0, 0.0]])
+    got = decoupled_group_advantages(rewards, 2, weights=[1.0, 0.5], std="none", whiten="none")
+    np.testing.assert_allclose(got, [-1.0 + 5.0, 1.0 - 5.0])
+    biased = decoupled_group_advantages(rewards[:, :1], 2, std="biased", eps=0.0, whiten="none")
+    np.testing.assert_allclose(biased, [-1.0, 1.0])
 
 
 def test_decoupled_with_one_group_and_one_reward_is_group_relative():
@@ -252,9 +278,22 @@ def test_regrouping_whole_groups_moves_the_advantages_along():
         (lambda: group_relative_advantages(REWARDS, 3, eps=-1.0), "eps keeps a division finite"),
         (lambda: decoupled_group_advantages(REWARDS, 3), r"must be \[B, K\]"),
         (
-            lambda: decoupled_group_advantages(REWARDS[:, None], 3, whiten="token"),
-            "whiten is one of 'sequence', 'none', got 'token'",
+            lambda: decoupled_group_advantages(REWARDS[:, None], 3, whiten="text"),
+            "whiten is one of 'sequence', 'token', 'none', got 'text'",
         ),
+        (
+            lambda: decoupled_group_advantages(REWARDS[:, None], 3, whiten="token"),
+            "lengths are read by whiten='token'.*got 'token'",
+        ),
+        (
+            lambda: decoupled_group_advantages(REWARDS[:, None], 3, lengths=REWARDS),
+            "lengths are read by whiten='token'.*got 'sequence'",
+        ),
+        (
+            lambda: decoupled_group_advantages(REWARDS[:, None], 3, std="none"),
+            "std 'none' leaves nothing to whiten by, got whiten='sequence'",
+        ),
+        (lambda: group_relative_advantages(REWARDS, 3, over="all"), "over is one of.*got 'all'"),
         (
             lambda: decoupled_group_advantages(REWARDS[:, None], 3, weights=[1.0, 2.0]),
             "one per reward, 1 of them",

@@ -233,6 +233,7 @@ def _baselines(registry: Transaction) -> None:
         ("PPO", True, "policy", ("Discrete", "Box")),
         ("A2C", True, "policy", ("Discrete", "Box")),
         ("DQN", False, "values", ("Discrete",)),
+        ("SAC", False, "policy", ("Box",)),
     ):
         registry.add_agent(
             f"sb3/{name}-v0",

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO, A2C and DQN behind our contract (Raffin et al. 2021).
+"""Stable-Baselines3's PPO, A2C, DQN and SAC behind our contract (Raffin et al. 2021).
 
 The algorithms are theirs, line for line. What this adapter adds around them:
 
@@ -12,8 +12,6 @@ The algorithms are theirs, line for line. What this adapter adds around them:
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Sequence
 from dataclasses import fields
 from os import PathLike
@@ -26,15 +24,11 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from registry.contracts import Callback
 from registry.errors import (
     CheckpointError,
-    InvalidObservationError,
-    SettingError,
     UnsupportedSpaceError,
 )
 from registry.seeding import Stream, check_seed, generator, integer_seed, sequence
@@ -42,6 +36,15 @@ from rlsuite_agents.baselines.sb3_settings import (
     A2CConfig,
     DQNConfig,
     PPOConfig,
+    SACConfig,
+)
+from rlsuite_agents.baselines.sb3_training import (
+    Budget,
+    Rows,
+    check_actions,
+    members,
+    notes,
+    vector_env,
 )
 from rlsuite_agents.loops import check_steps
 from rlsuite_agents.parts.actor_critic_policy import gaussian_actions
@@ -55,20 +58,36 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.global_streams import GlobalStreams
-from rlsuite_agents.parts.lanes import members_of
 from rlsuite_agents.parts.networks import Activation, Layers, evaluate_rows, host_layer, relu
 from rlsuite_agents.parts.predict import per_row, predict_actions
 from rlsuite_agents.parts.schedules import linear_start
 from rlsuite_agents.parts.spaces import (
     Detached,
-    discrete_size,
     space_from_json,
     space_to_json,
 )
 
-__all__ = ["A2C", "DQN", "PPO", "A2CConfig", "DQNConfig", "PPOConfig", "StableBaselinesAgent"]
+__all__ = [
+    "A2C",
+    "DQN",
+    "PPO",
+    "SAC",
+    "A2CConfig",
+    "DQNConfig",
+    "PPOConfig",
+    "SACConfig",
+    "StableBaselinesAgent",
+]
 
-OURS = ("num_envs", "total_timesteps", "net_arch", "activation")  # the other settings are SB3's
+OURS = (  # the other settings are keywords of their classes
+    "num_envs",
+    "total_timesteps",
+    "net_arch",
+    "activation",
+    "normalize_observations",
+    "normalize_rewards",
+)
+LOG_STD = (-20.0, 2.0)  # their bounds of SAC's log σ
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 ACTIVATIONS: dict[str, tuple[Any, Activation]] = {
     "tanh": (torch.nn.Tanh, np.tanh),
@@ -77,7 +96,7 @@ ACTIVATIONS: dict[str, tuple[Any, Activation]] = {
 
 
 class StableBaselinesAgent:
-    """The adapter; `PPO`, `A2C` and `DQN` name what it adapts. Never created itself.
+    """The adapter; `PPO`, `A2C`, `DQN` and `SAC` name what it adapts. Never created itself.
 
     Attributes:
         model: the object of Stable-Baselines3.
@@ -89,6 +108,7 @@ class StableBaselinesAgent:
     agent_id: ClassVar[str]
     algorithm: ClassVar[Any]
     config_type: ClassVar[type]
+    off_policy: ClassVar[bool] = False  # whether it learns from a replay memory
 
     def __init__(self, env: Any, config: Any = None, *, seed: int, device: str = "cpu") -> None:
         """Builds their model around `env`.
@@ -107,13 +127,12 @@ class StableBaselinesAgent:
         self.env = env
         self._seed = check_seed(seed)
         self._loaded_from: str | None = None
-        members = _members(env, getattr(self.config, "num_envs", 1))
-        self._build(members, device)
+        self._build(members(env, getattr(self.config, "num_envs", 1)), device)
 
-    def _build(self, members: Sequence[gym.Env[Any, Any]], device: str) -> None:
-        self.observation_space = members[0].observation_space
-        self.action_space = members[0].action_space
-        _check_actions(self.action_space, self.config_type)
+    def _build(self, envs: Sequence[gym.Env[Any, Any]], device: str) -> None:
+        self.observation_space = envs[0].observation_space
+        self.action_space = envs[0].action_space
+        check_actions(self.action_space, self.config_type)
         self._encoder = encoder = Encoder(self.observation_space)
         self.unused_timesteps, self.notes = 0, ()  # type: int, tuple[str, ...]
         self._horizon: int | None = self.config.total_timesteps
@@ -122,14 +141,14 @@ class StableBaselinesAgent:
         self._streams = GlobalStreams(sequence(self._seed, Stream.AGENT, 0), where)
         self._prediction_rng = generator(self._seed, Stream.AGENT, 1)
         rows = [
-            _Rows(member, encoder, integer_seed(self._seed, Stream.ENVIRONMENT, k))
-            for k, member in enumerate(members)
+            Rows(env, encoder, integer_seed(self._seed, Stream.ENVIRONMENT, k))
+            for k, env in enumerate(envs)
         ]
         given = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
         with self._streams.installed(), single_thread():
             self.model = self.algorithm(
                 "MlpPolicy",
-                DummyVecEnv([lambda env=env: env for env in rows]),  # type: ignore[misc]
+                vector_env(rows, self.config),
                 policy_kwargs={
                     "net_arch": list(self.config.net_arch),
                     "activation_fn": ACTIVATIONS[self.config.activation][0],
@@ -177,7 +196,7 @@ class StableBaselinesAgent:
         self._horizon = self._horizon or budget or None
         number = self.model.n_envs
         taken = budget - budget % number
-        budget_callback = _Budget(self, callback, self.num_timesteps + taken)
+        budget_callback = Budget(self, callback, self.num_timesteps + taken)
         if taken:
             with self._streams.installed(), single_thread():
                 self.model.learn(
@@ -185,7 +204,7 @@ class StableBaselinesAgent:
                 )
         after_update = budget_callback.since_update if budget_callback.cut else 0
         self.unused_timesteps = budget - taken + after_update
-        self.notes = _notes(budget - taken, number, after_update)
+        self.notes = notes(budget - taken, number, after_update)
         return self
 
     def predict(
@@ -241,16 +260,25 @@ class StableBaselinesAgent:
             raise UnsupportedSpaceError(
                 f"only Discrete actions have action probabilities, these are {self.action_space}."
             )
-        return self._probabilities(self._encoder.rows(observations)[0], deterministic)
+        return self._probabilities(self._features(observations)[0], deterministic)
 
     def state_values(self, observations: Any) -> NDArray[np.float64]:
-        """v̂(s) of a batch, shape [B]: the critic's, or the largest Q-value."""
-        rows, _ = self._encoder.rows(observations)
+        """v̂(s) of a batch, shape [B].
+
+        The critic's; DQN's largest Q-value; of SAC the smaller Q-value of the most probable action.
+        """
+        rows = self._features(observations)[0]
         if isinstance(self.config, DQNConfig):
             return self._outputs(rows).max(axis=1).astype(np.float64)
+        policy = self.model.policy
         with torch.no_grad(), single_thread():
             tensor = torch.from_numpy(rows).to(self.model.device)
-            return self.model.policy.predict_values(tensor)[:, 0].cpu().numpy().astype(np.float64)
+            if isinstance(self.config, SACConfig):
+                twins = policy.critic(tensor, policy.actor(tensor, deterministic=True))
+                values = torch.minimum(*twins)
+            else:
+                values = policy.predict_values(tensor)
+            return values[:, 0].cpu().numpy().astype(np.float64)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the policy, its settings and its spaces to exactly this path.
@@ -259,11 +287,17 @@ class StableBaselinesAgent:
             CheckpointError: it cannot be written there, or a weight is not finite.
         """
         weights = self.model.policy.state_dict()
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in weights.items()}
+        if self._moments is not None:
+            arrays |= {
+                "observations.mean": self._moments.mean,
+                "observations.var": self._moments.var,
+            }
         save_checkpoint(
             path,
             agent=self.agent_id,
             config=self.config,
-            arrays={name: tensor.detach().cpu().numpy() for name, tensor in weights.items()},
+            arrays=arrays,
             state={
                 "seed": self._seed,
                 "num_timesteps": self.num_timesteps,
@@ -299,10 +333,19 @@ class StableBaselinesAgent:
         weights = self.model.policy.state_dict()
         read = {name: found.array(name, tuple(w.shape), np.float32) for name, w in weights.items()}
         self.model.policy.load_state_dict({k: torch.from_numpy(v) for k, v in read.items()})
+        if (moments := self._moments) is not None:
+            moments.mean = found.array("observations.mean", moments.mean.shape)
+            moments.var = found.array("observations.var", moments.var.shape)
         self.model.num_timesteps = found.value("num_timesteps", int)
         if isinstance(self.config, DQNConfig):
             self.model.exploration_rate = found.value("exploration_rate", float)
         restore_generator(self._prediction_rng, found.value("prediction_rng", dict))
+
+    @property
+    def _moments(self) -> Any:
+        """Mean and variance by which observations are normalised; None where they are not."""
+        normalizer = self.model.get_vec_normalize_env()
+        return normalizer.obs_rms if normalizer is not None and normalizer.norm_obs else None
 
     def _schedule(self, value: Any) -> Any:
         """A number as it is; "lin_x" as x falling linearly to 0 over the horizon."""
@@ -323,14 +366,22 @@ class StableBaselinesAgent:
             + progress * (c.exploration_final_eps - c.exploration_initial_eps)
         )
 
-    def _outputs(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits, Q-values or means: the network at the fixed width of one row."""
-        return evaluate_rows(self._layers(), rows, ACTIVATIONS[self.config.activation][1])
+    def _features(self, observations: Any) -> tuple[NDArray[np.float32], bool]:
+        """Rows [B, d] as the networks read them, and whether the observation was a single one."""
+        rows, single = self._encoder.rows(observations)
+        normalizer = self.model.get_vec_normalize_env()
+        return (rows if normalizer is None else normalizer.normalize_obs(rows)), single
 
-    def _layers(self) -> Layers:
+    def _outputs(self, rows: NDArray[np.float32], head: str = "mu") -> NDArray[np.float32]:
+        """Logits, Q-values or means: the network at the fixed width of one row; `head` is SAC's."""
+        return evaluate_rows(self._layers(head), rows, ACTIVATIONS[self.config.activation][1])
+
+    def _layers(self, head: str) -> Layers:
         policy = self.model.policy
         if isinstance(self.config, DQNConfig):
             modules = list(policy.q_net.q_net)
+        elif isinstance(self.config, SACConfig):
+            modules = [*policy.actor.latent_pi, getattr(policy.actor, head)]
         else:
             modules = [*policy.mlp_extractor.policy_net, policy.action_net]
         linear = [m for m in modules if isinstance(m, torch.nn.Linear)]
@@ -348,16 +399,21 @@ class StableBaselinesAgent:
         return pi / pi.sum(axis=1, keepdims=True)
 
     def _gaussian(self, observation: Any, deterministic: bool, rngs: Any) -> NDArray[Any]:
-        """Actions of a Gaussian policy, one or a batch, clipped to the bounds."""
-        space = self.action_space
+        """Actions of a Gaussian policy, one or a batch, clipped to the bounds or squashed."""
+        space, squashed = self.action_space, isinstance(self.config, SACConfig)
         assert isinstance(space, spaces.Box)
-        rows, single = self._encoder.rows(observation)
+        rows, single = self._features(observation)
         actions = self._outputs(rows)
         if not deterministic:
-            log_std = self.model.policy.log_std.detach().cpu().numpy()
+            if squashed:
+                log_std = np.clip(self._outputs(rows, "log_std"), *LOG_STD)
+            else:
+                log_std = self.model.policy.log_std.detach().cpu().numpy()
             generators = per_row(rngs, self._prediction_rng, len(rows))
             actions = gaussian_actions(actions, log_std, generators)
         shaped = actions.reshape(len(rows), *space.shape)
+        if squashed:
+            shaped = space.low + (np.tanh(shaped) + 1.0) * 0.5 * (space.high - space.low)
         clipped = np.clip(shaped, space.low, space.high).astype(space.dtype)
         return clipped[0] if single else clipped
 
@@ -384,80 +440,16 @@ class DQN(StableBaselinesAgent):
     agent_id = "sb3/DQN-v0"
     algorithm = stable_baselines3.DQN
     config_type = DQNConfig
+    off_policy = True
 
 
-class _Rows(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment as their networks read it: rows of numbers, and seeded once."""
+class SAC(StableBaselinesAgent):
+    """`stable_baselines3.SAC` (Haarnoja et al. 2018)."""
 
-    def __init__(self, env: gym.Env[Any, Any], encoder: Encoder, seed: int) -> None:
-        super().__init__(env)
-        self._encoder = encoder
-        self._first_seed: int | None = seed
-        self.observation_space = spaces.Box(-np.inf, np.inf, (encoder.size,), np.float32)
-        # A copy: theirs is seeded and drawn from, the environment's is not ours to disturb.
-        self.action_space = copy.deepcopy(env.action_space)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        seed, self._first_seed = (self._first_seed if seed is None else seed), None
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._encoder.one(observation), info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if isinstance(self.action_space, spaces.Discrete):
-            action = int(action)
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if not math.isfinite(reward):
-            raise InvalidObservationError(
-                f"the environment returned the reward {reward!r} for the action {action!r}."
-            )
-        return self._encoder.one(observation), float(reward), terminated, truncated, dict(info)
-
-
-class _Budget(BaseCallback):
-    """Stops their loop at the exact step, and lets a rollout that ends just there be learned."""
-
-    def __init__(self, agent: StableBaselinesAgent, callback: Callback | None, end: int) -> None:
-        super().__init__()
-        self._agent, self._callback, self._end = agent, callback, end
-        model, config = agent.model, agent.config
-        period = config.train_freq if isinstance(config, DQNConfig) else config.n_steps
-        self._rollout = period * model.n_envs
-        self.since_update = 0
-        self.cut = False
-
-    def _on_rollout_start(self) -> None:
-        self.since_update = 0
-
-    def _on_step(self) -> bool:
-        model: Any = self.model
-        self.since_update += model.n_envs
-        stop = self._callback is not None and self._callback(self._agent) is False
-        at_end = model.num_timesteps >= self._end
-        if stop or (at_end and self.since_update < self._rollout):
-            # Their loop leaves before it notes these; a later call must start from here.
-            model._last_obs = self.locals["new_obs"]
-            model._last_episode_starts = self.locals["dones"]
-            self.cut = True
-        return not self.cut
-
-
-def _members(env: Any, number: int) -> list[gym.Env[Any, Any]]:
-    """The single environments to train in, `number` of them."""
-    if isinstance(env, gym.vector.VectorEnv) and not isinstance(env, gym.vector.SyncVectorEnv):
-        raise SettingError(
-            f"of vector environments, SyncVectorEnv can be adapted, got {type(env).__name__}; "
-            "give one of those, or a single environment and num_envs."
-        )
-    return members_of(env, number)
-
-
-def _check_actions(space: gym.Space[Any], config_type: type) -> None:
-    if not isinstance(space, spaces.Box) or config_type is DQNConfig:
-        discrete_size(space, "the actions of this agent of Stable-Baselines3")
-    elif not space.is_bounded():
-        raise UnsupportedSpaceError(f"Box actions need finite bounds, got {space}.")
+    agent_id = "sb3/SAC-v0"
+    algorithm = stable_baselines3.SAC
+    config_type = SACConfig
+    off_policy = True
 
 
 def _space(found: Checkpoint, name: str) -> gym.Space[Any]:
@@ -465,12 +457,3 @@ def _space(found: Checkpoint, name: str) -> gym.Space[Any]:
     if space is None:
         raise CheckpointError(f"{found.path} lacks its {name}.")
     return space
-
-
-def _notes(rounded: int, number: int, after_update: int) -> tuple[str, ...]:
-    notes = []
-    if rounded:
-        notes.append(f"{rounded} steps were not taken: {number} environments step together.")
-    if after_update:
-        notes.append(f"{after_update} steps came after the last update and taught nothing.")
-    return tuple(notes)

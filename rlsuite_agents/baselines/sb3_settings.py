@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from registry.errors import SettingError
 from rlsuite_agents.parts.schedules import linear_start
 
-__all__ = ["A2CConfig", "DQNConfig", "PPOConfig"]
+__all__ = ["A2CConfig", "DQNConfig", "PPOConfig", "SACConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,8 @@ class PPOConfig:
     target_kl: float | None = None  # stops the epochs beyond 1.5 times this; None: never
     net_arch: tuple[int, ...] = (64, 64)  # hidden layers of policy and value network, each
     activation: Literal["tanh", "relu"] = "tanh"  # between them
+    normalize_observations: bool = False  # by their running mean and standard deviation
+    normalize_rewards: bool = False  # by the running standard deviation of the return
 
     def __post_init__(self) -> None:
         _check(self)
@@ -62,6 +65,8 @@ class A2CConfig:
     normalize_advantage: bool = False  # per rollout
     net_arch: tuple[int, ...] = (64, 64)  # hidden layers of policy and value network, each
     activation: Literal["tanh", "relu"] = "tanh"  # between them
+    normalize_observations: bool = False  # by their running mean and standard deviation
+    normalize_rewards: bool = False  # by the running standard deviation of the return
 
     def __post_init__(self) -> None:
         _check(self)
@@ -98,6 +103,36 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SACConfig:
+    """Settings of `SAC`. A rate "lin_x" falls linearly from x to 0 over `total_timesteps`."""
+
+    total_timesteps: int | None = None  # horizon of the schedules; None: of the first `learn`
+    learning_rate: float | str = 3e-4  # of Adam, for all networks; above 0, or "lin_x"
+    buffer_size: int = 1_000_000  # transitions kept, at least 1
+    learning_starts: int = 100  # random steps before the first update, at least 0
+    batch_size: int = 256  # at least 1
+    tau: float = 0.005  # share of the critics that enters the target critics, in (0, 1]
+    gamma: float = 0.99  # γ, in [0, 1]
+    train_freq: int = 1  # steps between updates, at least 1
+    gradient_steps: int = 1  # at an update, at least 0; -1: one for each step since the last
+    n_steps: int = 1  # of the n-step return, at least 1
+    ent_coef: float | str = "auto"  # temperature, at least 0; "auto" or "auto_x": learned, from x
+    target_update_interval: int = 1  # updates between those of the target critics, at least 1
+    target_entropy: float | str = "auto"  # of a learned temperature; "auto": -(action dimensions)
+    net_arch: tuple[int, ...] = (256, 256)  # hidden layers of policy and critics, each
+    activation: Literal["tanh", "relu"] = "relu"  # between them
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.target_entropy != "auto" and not isinstance(self.ent_coef, str):
+            raise SettingError(
+                'SACConfig.target_entropy is read only where ent_coef is learned, "auto" or '
+                f'"auto_x", got target_entropy {self.target_entropy!r} and ent_coef '
+                f"{self.ent_coef!r}."
+            )
 
 
 def _number(value: Any) -> bool:
@@ -139,6 +174,18 @@ def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _temperature(value: Any) -> bool:
+    if not isinstance(value, str):
+        return _not_negative(value)
+    start = re.fullmatch(r"auto(?:_(.+))?", value)
+    if start is None:
+        return False
+    try:
+        return start[1] is None or _positive(float(start[1]))
+    except ValueError:
+        return False
+
+
 def _widths(value: Any) -> bool:
     return isinstance(value, tuple) and all(map(_at_least(1), value))
 
@@ -178,9 +225,14 @@ _RULES: dict[str, _Rule] = {
     "exploration_fraction": _POSITIVE_SHARE,
     "exploration_initial_eps": _SHARE,
     "exploration_final_eps": _SHARE,
+    "normalize_observations": _FLAG,
+    "normalize_rewards": _FLAG,
+    "target_entropy": (lambda value: value == "auto" or _number(value), '"auto" or a number'),
     "net_arch": (_widths, "a tuple of whole numbers of at least 1"),
     "activation": (lambda value: value in ("tanh", "relu"), '"tanh" or "relu"'),
 }
+
+_TEMPERATURE: _Rule = (_temperature, 'a number of at least 0, "auto", or "auto_x" with x above 0')
 
 
 def _check(config: Any) -> None:
@@ -188,7 +240,8 @@ def _check(config: Any) -> None:
     if isinstance(config.net_arch, list):
         object.__setattr__(config, "net_arch", tuple(config.net_arch))
     for field in fields(config):
-        holds, text = _RULES[field.name]
+        learned = field.name == "ent_coef" and isinstance(config, SACConfig)
+        holds, text = _TEMPERATURE if learned else _RULES[field.name]
         value = getattr(config, field.name)
         if not holds(value):
             raise SettingError(

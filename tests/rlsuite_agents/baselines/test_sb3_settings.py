@@ -9,14 +9,22 @@ import pytest
 import stable_baselines3
 
 from registry.errors import SettingError
-from rlsuite_agents.baselines.sb3_settings import A2CConfig, DQNConfig, PPOConfig
+from rlsuite_agents.baselines.sb3_settings import A2CConfig, DQNConfig, PPOConfig, SACConfig
 from rlsuite_agents.parts.schedules import linear_start
 
-OURS = {"num_envs", "total_timesteps", "net_arch", "activation"}
+OURS = {
+    "num_envs",
+    "total_timesteps",
+    "net_arch",
+    "activation",
+    "normalize_observations",
+    "normalize_rewards",
+}
 PAIRS = [
     (PPOConfig, stable_baselines3.PPO),
     (A2CConfig, stable_baselines3.A2C),
     (DQNConfig, stable_baselines3.DQN),
+    (SACConfig, stable_baselines3.SAC),
 ]
 each_pair = pytest.mark.parametrize(
     ("config_type", "theirs"), PAIRS, ids=lambda value: value.__name__
@@ -60,6 +68,9 @@ WRONG = {
     "exploration_final_eps": (-0.1,),
     "net_arch": ((0,), 64, (64, 1.5)),
     "activation": ("gelu",),
+    "normalize_observations": (1,),
+    "normalize_rewards": ("no",),
+    "target_entropy": ("x", None),
 }
 
 
@@ -82,6 +93,15 @@ def test_combinations_without_meaning_are_refused():
         A2CConfig(use_rms_prop=False, rms_prop_eps=1e-3)
     assert A2CConfig(n_steps=1).n_steps == 1
     assert PPOConfig(n_steps=1, num_envs=2).num_envs == 2
+
+
+@pytest.mark.parametrize("wrong", ["car", "auto_", "auto_x", "auto_0", "auto_-1", -0.1, None])
+def test_a_temperature_is_a_number_or_learned_from_one(wrong):
+    with pytest.raises(SettingError, match=r'at least 0, "auto", or "auto_x" with x above 0, got'):
+        SACConfig(ent_coef=wrong)
+    assert SACConfig(ent_coef="auto_0.1", target_entropy=-2).ent_coef == "auto_0.1"
+    with pytest.raises(SettingError, match="target_entropy is read only where ent_coef is learned"):
+        SACConfig(ent_coef=0.2, target_entropy=-1.0)
 
 
 def test_linear_rates():

@@ -50,12 +50,14 @@ class SampledTexts:
     """B finished texts. N is the limit on new tokens.
 
     `tokens`: prompt and new tokens, right-padded, int64 [B, P + N]. `lengths`: of both together
-    [B]. `log_probs`: log π of each new token, EOS included, 0 after the end; [B, N].
+    [B]. `log_probs`: log π of each new token, EOS included, 0 after the end; [B, N]. `values`: what
+    the writer thinks of the text before each new token, [B, N], or None.
     """
 
     tokens: NDArray[np.int64]
     lengths: NDArray[np.int64]
     log_probs: NDArray[np.floating]
+    values: NDArray[np.floating] | None = None
 
 
 @runtime_checkable

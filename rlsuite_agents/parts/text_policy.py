@@ -1,0 +1,330 @@
+"""Policies over texts: a network, the reference that it starts from, and a temperature.
+
+    π(a | text) = softmax((f(text) + log ref(a | text)) / temperature)
+
+f are the network's logits, and the reference may be left out. A network whose logits start at 0
+starts as the reference: KL(π ‖ ref) = 0 exactly. The temperature belongs to the policy: sampling,
+training and the reference beside it all use it.
+
+The same network samples and is trained, so that there is one π and nothing to correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from registry.errors import InvalidObservationError, SettingError
+from registry.texts import ReferenceModel, SampledTexts
+from rlsuite_agents.parts.device import single_thread
+from rlsuite_agents.parts.sampler import sample_texts
+
+__all__ = ["Network", "TextOutputs", "TextPolicy", "completion_mask"]
+
+ROWS = 1024
+"""Rows of a forward pass outside training: enough to be fast, few enough for the memory."""
+
+Ints = NDArray[np.int64]
+
+
+class Network(Protocol):
+    """What a `TextPolicy` stands on: a `Transformer`, or a `CausalLM` of Hugging Face."""
+
+    vocabulary: int
+    context: int
+    width: int
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Hidden states [B, T, width]; what stands further right in a row changes nothing."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., width] to [..., V]."""
+        ...
+
+    def cache(self, rows: int, capacity: int) -> Any:
+        """What remembers texts: `start(prompts, lengths)`, `extend(tokens)`, `select(rows)`."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextOutputs:
+    """What a policy says of B given texts, as tensors through which gradients flow.
+
+    Columns are new tokens, the t-th in column t, 0 after the last. `log_probs`: log π of each,
+    [B, N]. `entropies`: of π before each, [B, N]. `values`: v̂ before each, [B, N], or None.
+    `reference`: log ref of each at the policy's temperature, [B, N], without gradient, or None
+    where the policy stands on none.
+    """
+
+    log_probs: Tensor
+    entropies: Tensor
+    values: Tensor | None
+    reference: Tensor | None
+
+
+class TextPolicy:
+    """A policy over texts. It answers all of `registry.texts`, and `evaluate` for training.
+
+    Args:
+        network: f.
+        reference: Whose log-probabilities are added to the logits, or None.
+        temperature: Above 0.
+        value_head: Whether it also says v̂(text), 0 at first.
+        precision: Of matrix products: "float32", or "bfloat16" for large networks on a GPU.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        reference: ReferenceModel | None = None,
+        temperature: float = 1.0,
+        value_head: bool = False,
+        precision: str = "float32",
+    ) -> None:
+        if not 0 < temperature < float("inf"):
+            raise SettingError(f"a temperature is a finite number above 0, got {temperature!r}.")
+        if precision not in ("float32", "bfloat16"):
+            raise SettingError(f"precision is 'float32' or 'bfloat16', got {precision!r}.")
+        self.network, self.reference = network, reference
+        self.temperature, self.precision = temperature, precision
+        device = next(network.parameters()).device
+        self.value = nn.Parameter(torch.zeros(network.width + 1, device=device))
+        self.value_head = value_head
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained: the network's weights, and the value head where there is one."""
+        return [*self.network.parameters(), *([self.value] if self.value_head else [])]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.value.device
+
+    def evaluate(
+        self,
+        tokens: Ints,
+        lengths: Ints,
+        prompt_lengths: Ints,
+        n_new: int,
+        *,
+        base: Tensor | None = None,
+    ) -> TextOutputs:
+        """Log-probabilities, entropies and values of given texts, for training.
+
+        Args:
+            tokens: Prompt and new tokens, right-padded, [B, T].
+            lengths: Of both together, [B].
+            prompt_lengths: [B], at least 1.
+            n_new: N, the columns of the answer.
+            base: What `base_of` gave for the same arguments, so that it is not asked again.
+
+        Raises:
+            InvalidObservationError: a token is outside the vocabulary, or a text is longer than the
+                network's context.
+        """
+        mask = torch.from_numpy(completion_mask(lengths, prompt_lengths, n_new)).to(self.device)
+        places = np.minimum(
+            prompt_lengths[:, None] + np.arange(n_new), np.maximum(lengths, 1)[:, None] - 1
+        )
+        chosen = self.tensor(np.take_along_axis(tokens, places, axis=1))
+        chosen = chosen.masked_fill(~mask, 0)
+        if base is None:
+            base = self.base_of(tokens, lengths, prompt_lengths, n_new)
+        with self._precise():
+            read = self.network(self.readable(tokens, lengths))
+            before = self.tensor(places - 1)[..., None].expand(-1, -1, read.shape[-1])
+            hidden = read.gather(1, before)
+            logits = self.network.logits(hidden)
+        log_pi = self._normalised(logits.float(), base)
+        picked = log_pi.gather(2, chosen[..., None])[..., 0]
+        return TextOutputs(
+            log_probs=picked.masked_fill(~mask, 0.0),
+            entropies=_entropy(log_pi).masked_fill(~mask, 0.0),
+            values=self.values(hidden.float()).masked_fill(~mask, 0.0) if self.value_head else None,
+            reference=None if base is None else _reference(base, chosen, mask, self.temperature),
+        )
+
+    def base_of(
+        self, tokens: Ints, lengths: Ints, prompt_lengths: Ints, n_new: int
+    ) -> Tensor | None:
+        """Log ref before each new token, [B, N, V], 0 after the end; None without a reference."""
+        if self.reference is None:
+            return None
+        mask = completion_mask(lengths, prompt_lengths, n_new)
+        rows, columns = np.nonzero(mask)
+        base = np.zeros((*mask.shape, self.network.vocabulary), np.float32)
+        if len(rows):
+            base[mask] = self.reference.log_probs(tokens[rows], prompt_lengths[rows] + columns)
+        return torch.from_numpy(base).to(self.device)
+
+    def sample(
+        self, prompts: Ints, lengths: Ints, uniforms: NDArray[np.float64], *, eos: int, pad: int
+    ) -> SampledTexts:
+        """Completes prompts; see `registry.texts.SamplesTexts`.
+
+        Raises:
+            InvalidObservationError: as for `evaluate`.
+        """
+        with self._acting():
+            return sample_texts(self, prompts, lengths, uniforms, eos=eos, pad=pad)
+
+    def log_probs(self, tokens: Ints, lengths: Ints) -> NDArray[np.float32]:
+        """Next-token log-probabilities [B, V] after the prefixes `tokens` [B, T], right-padded.
+
+        Raises:
+            InvalidObservationError: as for `evaluate`.
+        """
+        tokens, lengths = np.asarray(tokens), np.asarray(lengths)
+        found = np.empty((len(tokens), self.network.vocabulary), np.float32)
+        with self._acting():
+            for first in range(0, len(tokens), ROWS):
+                some = slice(first, first + ROWS)
+                read = self.network(self.readable(tokens[some], lengths[some]))
+                at = self.tensor(lengths[some] - 1)
+                hidden = read[torch.arange(len(at), device=self.device), at]
+                base = self.base(tokens[some], lengths[some])
+                found[some] = self.log_pi(hidden, base).cpu().numpy()
+        return found
+
+    def token_log_probs(
+        self, tokens: Ints, lengths: Ints, prompt_lengths: Ints
+    ) -> NDArray[np.float32]:
+        """Log π(token t | those before it) of texts [B, T]; 0 in prompts and padding: [B, T].
+
+        Raises:
+            InvalidObservationError: as for `evaluate`.
+        """
+        tokens, lengths = np.asarray(tokens), np.asarray(lengths)
+        prompt_lengths = np.asarray(prompt_lengths)
+        found = np.zeros(tokens.shape, np.float32)
+        with self._acting():
+            for first in range(0, len(tokens), ROWS):
+                some = slice(first, first + ROWS)
+                n_new = int((lengths[some] - prompt_lengths[some]).max(initial=0))
+                rows = (tokens[some], lengths[some], prompt_lengths[some])
+                outputs = self.evaluate(*rows, n_new)
+                row, column = np.nonzero(completion_mask(*rows[1:], n_new))
+                log_probs = outputs.log_probs.cpu().numpy()[row, column]
+                found[some][row, prompt_lengths[some][row] + column] = log_probs
+        return found
+
+    def start(self, prompts: Ints, lengths: Ints) -> tuple[NDArray[np.float32], Any]:
+        """Next-token log-probabilities [B, V] after prefixes, and a cache of them."""
+        prompts, lengths = np.asarray(prompts), np.asarray(lengths)
+        with self._acting():
+            cache = self.network.cache(len(prompts), prompts.shape[1] + 1)
+            hidden = cache.start(self.readable(prompts, lengths), self.tensor(lengths))
+            log_pi = self.log_pi(hidden, self.base(prompts, lengths))
+        return log_pi.cpu().numpy(), _Prefixes(cache, prompts, lengths)
+
+    def extend(self, state: Any, parents: Ints, tokens: Ints) -> tuple[NDArray[np.float32], Any]:
+        """The same after one more token: row j is row `parents[j]` of `state` and `tokens[j]`."""
+        parents, tokens = np.asarray(parents), np.asarray(tokens)
+        lengths, n = state.lengths[parents], len(parents)
+        texts = np.zeros((n, int(lengths.max(initial=0)) + 1), np.int64)
+        texts[:, : state.tokens.shape[1]] = state.tokens[parents][:, : texts.shape[1]]
+        texts[np.arange(n), lengths] = tokens
+        longer = lengths + 1
+        with self._acting():
+            self.readable(tokens[:, None], np.ones_like(tokens))
+            self.check_room(longer)
+            cache = state.cache.select(self.tensor(parents))
+            log_pi = self.log_pi(cache.extend(self.tensor(tokens)), self.base(texts, longer))
+        return log_pi.cpu().numpy(), _Prefixes(cache, texts, longer)
+
+    def log_pi(self, hidden: Tensor, base: Tensor | None) -> Tensor:
+        """Log π [..., V] from hidden states, in float32."""
+        return self._normalised(self.network.logits(hidden).float(), base)
+
+    def _normalised(self, logits: Tensor, base: Tensor | None) -> Tensor:
+        logits = logits if base is None else logits + base
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
+        return torch.log_softmax(logits, dim=-1)
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """v̂ [...] from hidden states [..., width]."""
+        return hidden @ self.value[:-1] + self.value[-1]
+
+    def base(self, tokens: Ints, lengths: Ints) -> Tensor | None:
+        """Log ref [B, V] after prefixes, or None without a reference."""
+        if self.reference is None:
+            return None
+        log_probs = np.asarray(self.reference.log_probs(tokens, lengths), np.float32)
+        return torch.from_numpy(log_probs).to(self.device)
+
+    def readable(self, tokens: Ints, lengths: Ints) -> Tensor:
+        """Tokens that the network can look up: 0 in the padding."""
+        self.check_room(lengths)
+        inside = np.arange(tokens.shape[1]) < lengths[:, None]
+        known = (tokens >= 0) & (tokens < self.network.vocabulary)
+        if not np.all(known | ~inside):
+            row, place = np.argwhere(inside & ~known)[0]
+            raise InvalidObservationError(
+                f"token {tokens[row, place]} at place {place} of row {row} is outside the "
+                f"vocabulary of {self.network.vocabulary} tokens, 0 to "
+                f"{self.network.vocabulary - 1}."
+            )
+        width = int(lengths.max(initial=1))
+        return self.tensor(np.where(inside, tokens, 0)[:, :width])
+
+    def check_room(self, lengths: Ints, n_new: int = 0) -> None:
+        """Raises `InvalidObservationError` unless texts with N new tokens fit the context."""
+        longest, shortest = int(lengths.max(initial=1)) + n_new, int(lengths.min(initial=1))
+        if longest > self.network.context or shortest < 1:
+            raise InvalidObservationError(
+                f"a text has 1 to {self.network.context} tokens, the places of this network; got "
+                f"lengths from {shortest} to {longest}, {n_new} new tokens counted."
+            )
+
+    def tensor(self, array: Ints) -> Tensor:
+        """Whole numbers as a tensor where the weights are."""
+        return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(self.device)
+
+    @contextmanager
+    def _acting(self) -> Iterator[None]:
+        with single_thread(), torch.inference_mode(), self._precise():
+            yield
+
+    def _precise(self) -> Any:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prefixes:
+    """What `start` and `extend` remember."""
+
+    cache: Any
+    tokens: Ints
+    lengths: Ints
+
+
+def completion_mask(lengths: Ints, prompt_lengths: Ints, n_new: int) -> NDArray[np.bool_]:
+    """Which of N columns hold a new token of texts of these lengths [B]: [B, N]."""
+    return np.arange(n_new) < (lengths - prompt_lengths)[:, None]
+
+
+def _entropy(log_pi: Tensor) -> Tensor:
+    possible = log_pi.masked_fill(log_pi == -torch.inf, 0.0)  # p log p is 0 where p is
+    return -(log_pi.exp() * possible).sum(dim=-1)
+
+
+def _reference(base: Tensor, chosen: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """Log ref of the tokens, normalised exactly as the policy is."""
+    log_ref = torch.log_softmax(base / temperature, dim=-1)
+    return log_ref.gather(2, chosen[..., None])[..., 0].masked_fill(~mask, 0.0)

@@ -1,0 +1,230 @@
+"""A small causal transformer, the GPT-2 form of it (Radford et al. 2019), and its cache.
+
+Token and position embeddings, then blocks of attention and of a layer four times as wide, each on
+a normalised input and added to it, then a last normalisation:
+
+    x ← x + Attention(LN(x)),    x ← x + W₂ gelu(W₁ LN(x))
+
+Causal attention reads only the left, so what stands in the padding on the right changes nothing.
+Weights are stored as [inputs, outputs], as GPT-2 does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+
+from registry.errors import SettingError
+from rlsuite_agents.parts.settings import check_count, check_flag
+
+__all__ = ["Cache", "Transformer", "TransformerConfig"]
+
+NORM_EPS = 1e-5
+INITIAL_SPREAD = 0.02
+"""Standard deviation of initial embeddings, and of weights 128 wide; others go by 1/√width."""
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""`(block, queries, keys, values)`, each [B, heads, n, d], to what is read, of the same shape."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransformerConfig:
+    """The shape of a `Transformer`."""
+
+    vocabulary: int  # V, tokens that it reads and writes
+    context: int  # places, at least 1
+    layers: int = 2  # blocks, at least 1
+    width: int = 32  # of the residual stream, a multiple of `heads`
+    heads: int = 2  # of attention
+    tied: bool = True  # the output weights are the token embeddings
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "context", "layers", "width", "heads"):
+            check_count(self, name, 1)
+        check_flag(self, "tied")
+        if self.width % self.heads:
+            raise SettingError(
+                f"TransformerConfig.width must be a multiple of heads, got a width of {self.width} "
+                f"and {self.heads} heads."
+            )
+
+
+class Transformer(nn.Module):
+    """The network: tokens to hidden states, hidden states to logits.
+
+    Args:
+        config: Its shape.
+        rng: Draws the initial weights. Where `tied` is off the output weights start at 0, so that
+            all logits are 0 at first.
+    """
+
+    def __init__(self, config: TransformerConfig, rng: np.random.Generator) -> None:
+        super().__init__()
+        c, self.config = config, config
+        deep = 1.0 / math.sqrt(2 * c.layers)  # both additions of a block: the sum keeps its size
+        inner = min(INITIAL_SPREAD * math.sqrt(128 / c.width), 1.0)
+        outer = INITIAL_SPREAD if c.tied else inner
+        self.tokens = _drawn(rng, (c.vocabulary, c.width), outer)
+        self.places = _drawn(rng, (c.context, c.width), outer)
+        self.blocks = nn.ModuleList(_Block(k, c, inner, inner * deep, rng) for k in range(c.layers))
+        self.norm_gain, self.norm_bias = _norm(c.width)
+        self.output = None if c.tied else nn.Parameter(torch.zeros(c.vocabulary, c.width))
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return self.config.vocabulary
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a text."""
+        return self.config.context
+
+    @property
+    def width(self) -> int:
+        """Length of a hidden state."""
+        return self.config.width
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states [B, T, width] of texts [B, T]: that of a place has read up to there."""
+        return self._run(tokens, self.places[: tokens.shape[1]], _attend_causally)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., width] to [..., V]."""
+        return hidden @ (self.tokens if self.output is None else self.output).t()
+
+    def cache(self, rows: int, capacity: int) -> Cache:
+        """An empty cache for texts of at most `capacity` tokens."""
+        return Cache(self, rows, capacity)
+
+    def _run(self, tokens: Tensor, places: Tensor, attend: Attend) -> Tensor:
+        x = self.tokens[tokens] + places
+        shape = x.shape
+        x = x.reshape(-1, self.width)
+        for block in self.blocks:
+            x = block(x, shape[0], attend)
+        x = layer_norm(x, (self.width,), self.norm_gain, self.norm_bias, NORM_EPS)
+        return x.view(shape)
+
+
+class _Block(nn.Module):
+    """Attention and a wider layer, on rows [B n, width]."""
+
+    def __init__(
+        self, number: int, c: TransformerConfig, inner: float, last: float, rng: np.random.Generator
+    ) -> None:
+        super().__init__()
+        self.number, self.heads, self.width = number, c.heads, c.width
+        self.gain1, self.bias1 = _norm(c.width)
+        self.qkv, self.qkv_bias = _linear(rng, c.width, 3 * c.width, inner)
+        self.mix, self.mix_bias = _linear(rng, c.width, c.width, last)
+        self.gain2, self.bias2 = _norm(c.width)
+        self.up, self.up_bias = _linear(rng, c.width, 4 * c.width, inner)
+        self.down, self.down_bias = _linear(rng, 4 * c.width, c.width, last)
+
+    def forward(self, x: Tensor, rows: int, attend: Attend) -> Tensor:
+        h = layer_norm(x, (self.width,), self.gain1, self.bias1, NORM_EPS)
+        h = torch.addmm(self.qkv_bias, h, self.qkv)
+        parts = h.view(rows, -1, 3, self.heads, self.width // self.heads)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        read = attend(self.number, q, k, v).transpose(1, 2).reshape(-1, self.width)
+        x = x + torch.addmm(self.mix_bias, read, self.mix)
+        h = layer_norm(x, (self.width,), self.gain2, self.bias2, NORM_EPS)
+        h = gelu(torch.addmm(self.up_bias, h, self.up), approximate="tanh")
+        return x + torch.addmm(self.down_bias, h, self.down)
+
+
+def _attend_causally(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class Cache:
+    """Keys and values of texts that are being written: one more token costs one more token.
+
+    Rows stand side by side in slots, whatever their lengths: what a shorter prompt leaves empty is
+    masked, and each row counts its own places.
+
+    Args:
+        model: The network.
+        rows: B.
+        capacity: Slots.
+    """
+
+    def __init__(self, model: Transformer, rows: int, capacity: int) -> None:
+        c, like = model.config, model.tokens
+        shape = (c.layers, rows, c.heads, capacity, c.width // c.heads)
+        self.model, self.slots = model, 0
+        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
+        self.lengths = torch.zeros(rows, dtype=torch.long, device=like.device)
+        self.readable: Tensor | None = None  # [B, slots], where rows have holes
+
+    def start(self, prompts: Tensor, lengths: Tensor) -> Tensor:
+        """Reads prompts [B, P] of `lengths` [B]; the hidden states of their last tokens [B, D]."""
+        width = prompts.shape[1]
+        hidden = self.model._run(prompts, self.model.places[:width], self._read_prompt)
+        self.slots, self.lengths = width, lengths
+        if bool((lengths < width).any()):
+            self.readable = torch.arange(width, device=lengths.device) < lengths[:, None]
+        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Reads one more token of each row, [B]; the hidden states [B, D]."""
+        self._reserve()
+        if self.readable is None:  # all rows are at the same place
+            places = self.model.places[self.slots]
+        else:
+            places = self.model.places[self.lengths][:, None]
+            self.readable = torch.nn.functional.pad(self.readable, (0, 1), value=True)
+        hidden = self.model._run(tokens[:, None], places, self._read_on)
+        self.slots += 1
+        self.lengths = self.lengths + 1
+        return hidden[:, 0]
+
+    def select(self, rows: Tensor) -> Cache:
+        """The cache of these rows, [C], each of which may stand there several times."""
+        chosen = Cache.__new__(Cache)
+        chosen.model, chosen.slots = self.model, self.slots
+        chosen.keys, chosen.values = self.keys[:, rows], self.values[:, rows]
+        chosen.lengths = self.lengths[rows]
+        chosen.readable = None if self.readable is None else self.readable[rows]
+        return chosen
+
+    def _read_prompt(self, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        width = k.shape[2]
+        self.keys[block, :, :, :width] = k
+        self.values[block, :, :, :width] = v
+        return _attend_causally(block, q, k, v)
+
+    def _read_on(self, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        slot, end = self.slots, self.slots + 1
+        self.keys[block, :, :, slot] = k[:, :, 0]
+        self.values[block, :, :, slot] = v[:, :, 0]
+        mask = None if self.readable is None else self.readable[:, None, None]
+        keys, values = self.keys[block, :, :, :end], self.values[block, :, :, :end]
+        return scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+
+    def _reserve(self) -> None:
+        """Twice the slots where all are taken."""
+        if self.slots == self.keys.shape[3]:
+            self.keys = torch.cat([self.keys, torch.empty_like(self.keys)], dim=3)
+            self.values = torch.cat([self.values, torch.empty_like(self.values)], dim=3)
+
+
+def _drawn(rng: np.random.Generator, shape: tuple[int, int], spread: float) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(rng.normal(0.0, spread, shape).astype(np.float32)))
+
+
+def _linear(
+    rng: np.random.Generator, inputs: int, outputs: int, spread: float
+) -> tuple[nn.Parameter, nn.Parameter]:
+    return _drawn(rng, (inputs, outputs), spread), nn.Parameter(torch.zeros(outputs))
+
+
+def _norm(width: int) -> tuple[nn.Parameter, nn.Parameter]:
+    return nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))

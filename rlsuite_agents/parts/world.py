@@ -14,7 +14,16 @@ from registry.catalogue import registry
 from rlsuite_agents.parts import pcg64
 from rlsuite_agents.parts.env_state import layers
 
-__all__ = ["Place", "Stand", "World", "place_of", "put_at", "same_worlds", "stand_of"]
+__all__ = [
+    "Place",
+    "Stand",
+    "World",
+    "changes_nothing",
+    "place_of",
+    "put_at",
+    "same_worlds",
+    "stand_of",
+]
 
 OUTCOME = np.dtype(
     [("below", np.float64), ("reward", np.float64), ("next", np.int32), ("ends", np.int32)]
@@ -82,7 +91,7 @@ def stand_of(env: gym.Env[Any, Any]) -> Stand | None:
     limits = [layer for layer in wrappers if type(layer) is TimeLimit]
     others = [layer for layer in wrappers if type(layer) is not TimeLimit]
     recorders = [layer for layer in others if callable(getattr(type(layer), "record", None))]
-    known = all(_changes_nothing(type(layer)) for layer in others)
+    known = all(changes_nothing(type(layer)) for layer in others)
     if not known or len(limits) > 1 or len(recorders) > 1:
         return None
     if hasattr(base, "action_masks"):
@@ -134,7 +143,8 @@ def put_at(stand: Stand, place: Place) -> None:
         stand.recorder.restore((float(place.total[0]), elapsed))
 
 
-def _changes_nothing(kind: type) -> bool:
+def changes_nothing(kind: type) -> bool:
+    """Whether a wrapper of this class leaves every step as it is."""
     # said by the class itself: a subclass may change something
     return kind in (OrderEnforcing, PassiveEnvChecker) or vars(kind).get("changes_nothing") is True
 

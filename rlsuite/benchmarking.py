@@ -27,6 +27,7 @@ from rlsuite.running.events import (
 from rlsuite.running.looks import FamilyDecision
 from rlsuite.running.run_loop import CHECKPOINT_STEPS, RETRIES, Rules, Running, memory_bytes
 from rlsuite.store import DEFAULT_PATH, Store
+from rlsuite.stored import baseline_records
 from rlsuite.suite import Cell, Grid, Suite, choices, load_suite
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ PROCESSES = "rlsuite/processes-v0"
 class BenchmarkResult:
     """All records of a suite, in the order of its cells. `print` shows the leaderboards.
 
+    `baselines` are results that the suite brings along: they are shown, and were not run here.
     `decisions` are those of the sequential test, where seeds were added until it was decided;
     `call` is what made the results, for their report.
     """
@@ -65,6 +67,12 @@ class BenchmarkResult:
     notes: tuple[str, ...] = ()
     decisions: tuple[FamilyDecision, ...] = ()
     call: str = ""
+    baselines: tuple[RunRecord, ...] = ()
+
+    @property
+    def shown(self) -> tuple[RunRecord, ...]:
+        """What leaderboards and reports show: the records, and the baselines beside them."""
+        return (*self.records, *self.baselines)
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -88,7 +96,7 @@ class BenchmarkResult:
         from rlsuite.reporting.report import write_report
 
         return write_report(
-            self.records,
+            self.shown,
             Path(path),
             title=self.suite.title or self.suite.name,
             command=command or self.call,
@@ -104,7 +112,7 @@ class BenchmarkResult:
         count = len(self.records)
         states = counts_text(Counter(record.state for record in self.records)) or "none run"
         head = f"{self.suite.name}: {count} cells ({states}), {self.reused} reused"
-        boards = [to_markdown(board) for board in leaderboards(self.records)]
+        boards = [to_markdown(board) for board in leaderboards(self.shown)]
         failures = "\n".join(failure_lines(self.failed))
         decided = "\n".join(f"{d.family}, {d.quantity}: {d.sentence}" for d in self.decisions)
         parts = [head, *boards, decided, failures, *self.notes, f"Results: {self.store_path}"]
@@ -189,9 +197,11 @@ def benchmark(
         run = Running(chosen, opened, runner, progress or _silent, rules)
         run.reuse()
         run.finish()
+    records = tuple(record for _, record in sorted(run.records.items(), key=lambda i: i[0]))
     return BenchmarkResult(
         suite=chosen,
-        records=tuple(record for _, record in sorted(run.records.items(), key=lambda i: i[0])),
+        records=records,
+        baselines=baseline_records(chosen, records),
         store_path=path,
         reused=run.reused,
         notes=run.notes(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -14,16 +14,17 @@ from rlsuite.identity import key_of
 from rlsuite.records import RunRecord
 from rlsuite.reporting.gathering import FULL, gathered
 from rlsuite.store import DEFAULT_PATH, Store
-from rlsuite.suite import load_suite
+from rlsuite.suite import Suite, load_suite
 
-__all__ = ["Stored", "is_store", "refuse_second_store", "stored"]
+__all__ = ["Stored", "baseline_records", "is_store", "refuse_second_store", "stored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
     """Records of a store, without their arrays where there are very many.
 
-    `suite` is a name, or empty; `missing` counts cells not run yet.
+    `suite` is a name, or empty; `missing` counts cells not run yet, `brought` those at the end of
+    the records that are baselines of the suite.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Stored:
     title: str
     suite: str = ""
     missing: int = 0
+    brought: int = 0
 
 
 def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
@@ -69,13 +71,35 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
             f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
             f"`rlsuite bench run {source}{where}`, or name a store to see all that it holds."
         )
+    baselines = baseline_records(suite, records)
     return Stored(
         path=path,
-        records=tuple(records),
+        records=(*records, *baselines),
         title=suite.title or suite.name,
         suite=suite.name,
-        missing=len(cells) - len(records),
+        missing=len(cells) - len(there),
+        brought=len(baselines),
     )
+
+
+def baseline_records(suite: Suite, own: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+    """The results that a suite brings along, on the tasks of its `own`, with a note that says so.
+
+    Agents that are among the suite's own on a task are left out there.
+
+    Raises:
+        StoreError: the store of the baselines cannot be read.
+    """
+    if suite.baselines is None:
+        return ()
+    tasks, pairs = {r.task for r in own}, {(r.task, r.agent) for r in own}
+    note = f"From {suite.baselines.name}, which comes with the suite; not run here."
+    with Store(suite.baselines, read_only=True) as opened, _no_collection():
+        return tuple(
+            replace(record, notes=(*record.notes, note))
+            for record in gathered(opened.records(lean=len(own) > FULL))
+            if record.task in tasks and (record.task, record.agent) not in pairs
+        )
 
 
 def is_store(source: str) -> bool:

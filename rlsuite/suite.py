@@ -15,7 +15,8 @@
     q = "rlsuite/QLearning-v0"
     slow = { id = "rlsuite/QLearning-v0", step_size = 0.1 }
 
-A task of the suite's own is a table `[[task]]` with the fields of `TaskSpec`.
+A task of the suite's own is a table `[[task]]` with the fields of `TaskSpec`. The key `baselines`
+names a store, relative to the file, whose results are shown beside those of the suite.
 """
 
 from __future__ import annotations
@@ -113,11 +114,16 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A named set of grids."""
+    """A named set of grids.
+
+    `baselines` is a store of results that are there already: leaderboards and reports show them
+    beside the suite's own on the same tasks, and nothing of them is run.
+    """
 
     name: str
     grids: tuple[Grid, ...]
     title: str = ""
+    baselines: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grids", tuple(self.grids))
@@ -142,7 +148,7 @@ class Suite:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SuiteError(f"{path} is not TOML: {error}.") from error
         try:
-            return _suite(data, path.stem)
+            return _suite(data, path)
         except RlsuiteError as error:
             raise SuiteError(f"{path}: {error}") from error
 
@@ -229,8 +235,8 @@ def _cell(grid: Grid, task: TaskSpec, label: str, choice: AgentChoice, seed: int
     )
 
 
-def _suite(data: Mapping[str, Any], default_name: str) -> Suite:
-    _check_keys("a suite", data, ("name", "title", "grid", "task"))
+def _suite(data: Mapping[str, Any], path: Path) -> Suite:
+    _check_keys("a suite", data, ("name", "title", "baselines", "grid", "task"))
     own = {}
     for table in _tables(data, "task"):
         _check_keys("a task", table, tuple(f.name for f in fields(TaskSpec)))
@@ -238,12 +244,14 @@ def _suite(data: Mapping[str, Any], default_name: str) -> Suite:
             raise SuiteError("a [[task]] needs an id.")
         own[table["id"]] = TaskSpec(**{"env_id": table["id"], **table})
     grids = tuple(_grid(table, own) for table in _tables(data, "grid"))
-    name = data.get("name", default_name)
-    title = data.get("title", "")
-    for key, value in (("name", name), ("title", title)):
-        if not isinstance(value, str):
-            raise SuiteError(f"{key} must be a string, got {value!r}.")
-    return Suite(name, grids, title)
+    texts = {"name": path.stem, "title": "", "baselines": "", **data}
+    for key in ("name", "title", "baselines"):
+        if not isinstance(texts[key], str):
+            raise SuiteError(f"{key} must be a string, got {texts[key]!r}.")
+    baselines = path.with_name(texts["baselines"]) if texts["baselines"] else None
+    if baselines is not None and not baselines.is_file():
+        raise SuiteError(f"baselines must name a store beside the file, there is no {baselines}.")
+    return Suite(texts["name"], grids, texts["title"], baselines)
 
 
 def _grid(table: Mapping[str, Any], own: Mapping[str, TaskSpec]) -> Grid:

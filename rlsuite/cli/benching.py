@@ -99,7 +99,7 @@ def run_suite(
     elif not result.records:
         typer.echo("No cell was chosen, and none is stored: there is nothing to show.")
     else:
-        boards = leaderboards(result.records)
+        boards = leaderboards(result.shown)
         print_leaderboards(boards)
         written = _report(result, report, command_line(name, store, selection), boards)
         _print_end(result.notes, result.reused, len(result.records), path, written)
@@ -187,7 +187,7 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     print_leaderboards(boards)
     if found.missing:
         typer.echo(f"{counted(found.missing, 'cell')} of the suite not run yet: {again}")
-    _print_end((), 0, len(found.records), found.path, report)
+    _print_end((), 0, len(found.records) - found.brought, found.path, report)
 
 
 def print_leaderboards(boards: Iterable[Leaderboard]) -> None:

@@ -15,7 +15,7 @@ value is the same for all agents and stays as it is, so the error rate holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def grown(suite: Suite, wanted: Mapping[Kind, int]) -> Suite:
         most = max((wanted.get(kind, 0) for kind in seeds_of(alone)), default=0)
         more = most - len(grid.seeds)
         grids.append(with_more_seeds(alone, more).grids[0] if more > 0 else grid)
-    return Suite(suite.name, tuple(grids), suite.title)
+    return replace(suite, grids=tuple(grids))
 
 
 def decide(

@@ -75,6 +75,33 @@ def test_many_cells_of_a_suite_are_read_without_their_arrays(suite, tmp_path, mo
     assert [record.training for record in stored(suite, store).records] == [None, None]
 
 
+def test_baselines_are_shown_beside_the_suites_own_and_are_not_run(suite, tmp_path):
+    """Theirs hold Sarsa on the suite's task, an agent that the suite has too, and another task."""
+    theirs = tmp_path / "theirs.sqlite"
+    for agents, task in (
+        ({"sarsa": "rlsuite/Sarsa-v0", "q": "rlsuite/QLearning-v0"}, "rlsuite/GridWorld-v0"),
+        ({"sarsa": "rlsuite/Sarsa-v0"}, "rlsuite/CliffWalk-v0"),
+    ):
+        rlsuite.benchmark(agents=agents, tasks=[task], seeds=2, total_timesteps=60, store=theirs)
+    beside = tmp_path / "beside.toml"
+    beside.write_text(f'baselines = "theirs.sqlite"{SUITE}')
+    store = tmp_path / "s.sqlite"
+    result = rlsuite.benchmark(str(beside), seeds=1, store=store)
+    assert [(r.agent, r.total_timesteps) for r in result.records] == [("q", 50)]
+    assert [(r.agent, r.task, r.seed) for r in result.baselines] == [
+        ("sarsa", "rlsuite/GridWorld-v0", 0),
+        ("sarsa", "rlsuite/GridWorld-v0", 1),
+    ]
+    assert "sarsa" in str(result)
+    page = result.report(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "From theirs.sqlite, which comes with the suite; not run here." in page
+    found = stored(str(beside), store)
+    assert [r.key for r in found.records] == [r.key for r in result.shown]
+    assert (found.missing, found.brought) == (1, 2)
+    with Store(store) as opened:
+        assert len(list(opened.records())) == 1
+
+
 def test_nothing_there_is_a_sentence(suite, tmp_path):
     empty = tmp_path / "empty.sqlite"
     Store(empty).close()

@@ -122,6 +122,17 @@ def test_the_quick_suite_holds_what_it_promises():
     assert {cell.choice.id.partition("/")[0] for cell in cells} <= providers
 
 
+def test_baselines_stand_beside_the_file(tmp_path):
+    (tmp_path / "theirs.sqlite").touch()
+    suite = toml(tmp_path, 'baselines = "theirs.sqlite"\n' + GOOD)
+    assert suite.baselines == tmp_path / "theirs.sqlite"
+    assert toml(tmp_path, GOOD).baselines is None
+    with pytest.raises(SuiteError, match=r"a store beside the file, there is no .*ours\.sqlite"):
+        toml(tmp_path, 'baselines = "ours.sqlite"\n' + GOOD)
+    with pytest.raises(SuiteError, match="baselines must be a string, got 3"):
+        toml(tmp_path, "baselines = 3\n" + GOOD)
+
+
 def test_agents_of_every_spelling():
     found = choices(
         {"a": "x/A-v0", "b": ("x/B-v0", {"k": 1}), "c": Mine, "d": AgentChoice("x/D-v0")}

@@ -23,8 +23,8 @@ __all__ = ["Stored", "baseline_records", "is_store", "refuse_second_store", "sto
 class Stored:
     """Records of a store, without their arrays where there are very many.
 
-    `suite` is a name, or empty; `missing` counts cells not run yet, `brought` those at the end of
-    the records that are baselines of the suite.
+    `suite` is a name, or empty; `missing` counts cells not run yet; `baselines` are what the suite
+    brings along.
     """
 
     path: Path
@@ -32,7 +32,12 @@ class Stored:
     title: str
     suite: str = ""
     missing: int = 0
-    brought: int = 0
+    baselines: tuple[RunRecord, ...] = ()
+
+    @property
+    def shown(self) -> tuple[RunRecord, ...]:
+        """What leaderboards and reports show: the records, and the baselines beside them."""
+        return (*self.records, *self.baselines)
 
 
 def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
@@ -71,14 +76,13 @@ def stored(source: str, store: str | PathLike[str] | None = None) -> Stored:
             f"{path} holds no cell of the suite {suite.name!r} as it is now: run it first with "
             f"`rlsuite bench run {source}{where}`, or name a store to see all that it holds."
         )
-    baselines = baseline_records(suite, records)
     return Stored(
         path=path,
-        records=(*records, *baselines),
+        records=tuple(records),
         title=suite.title or suite.name,
         suite=suite.name,
-        missing=len(cells) - len(there),
-        brought=len(baselines),
+        missing=len(cells) - len(records),
+        baselines=baseline_records(suite, records),
     )
 
 

@@ -174,9 +174,9 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     suite = found.suite or None
     again = command_line(source, store, Selection()) if suite else f"rlsuite bench report {source}"
     pictures = task_pictures(found.records, found.path)
-    boards = leaderboards(found.records)
+    boards = leaderboards(found.shown)
     write_report(
-        found.records,
+        found.shown,
         report,
         title=found.title,
         command=again,
@@ -187,7 +187,7 @@ def report_again(source: str, *, store: Path | None, report: Path) -> None:
     print_leaderboards(boards)
     if found.missing:
         typer.echo(f"{counted(found.missing, 'cell')} of the suite not run yet: {again}")
-    _print_end((), 0, len(found.records) - found.brought, found.path, report)
+    _print_end((), 0, len(found.records), found.path, report)
 
 
 def print_leaderboards(boards: Iterable[Leaderboard]) -> None:

@@ -25,6 +25,7 @@ def register(registry: Transaction) -> None:
     _from_data(registry)
     _bandits(registry)
     _deep(registry)
+    _texts(registry)
     _baselines(registry)
 
 
@@ -224,6 +225,19 @@ def _deep(registry: Transaction) -> None:
         vectorized=True,
         spaces=Spaces(action=("Discrete",)),
         promises=OURS,
+    )
+
+
+def _texts(registry: Transaction) -> None:
+    registry.add_reference_model(
+        "rlsuite/TextModel-v0",
+        "rlsuite_agents.parts.text_models:load_text_model",
+        summary="A policy over texts that was saved as a folder.",
+    )
+    registry.add_reward_model(
+        "rlsuite/TextReward-v0",
+        "rlsuite_agents.parts.text_models:load_text_reward",
+        summary="A learned reward model that was saved as a folder.",
     )
 
 

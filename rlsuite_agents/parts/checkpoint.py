@@ -37,6 +37,7 @@ __all__ = [
     "load_checkpoint",
     "restore_generator",
     "save_checkpoint",
+    "write_atomically",
 ]
 
 FORMAT = 1
@@ -143,7 +144,7 @@ def save_checkpoint(
             f"{target} was not written: the agent's state is not plain JSON ({error})."
         ) from error
     content = save(contiguous, metadata={"rlsuite": f"{_digest(text, contiguous)} {text}"})
-    _write_atomically(target, content)
+    write_atomically(target, content)
 
 
 def load_checkpoint(path: str | PathLike[str], *, agent: str, config_type: type) -> Checkpoint:
@@ -224,7 +225,8 @@ def _refuse_non_finite(where: str, arrays: Mapping[str, NDArray[Any]]) -> None:
             )
 
 
-def _write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; raises `CheckpointError`."""
     temporary: Path | None = None
     try:
         path = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")

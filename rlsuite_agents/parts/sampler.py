@@ -16,6 +16,7 @@ from torch import Tensor
 
 from registry.errors import DivergenceError
 from registry.texts import SampledTexts
+from rlsuite_agents.parts.rows import check_room
 
 __all__ = ["inverse_cdf", "sample_texts"]
 
@@ -45,7 +46,7 @@ def sample_texts(
     """
     prompts, lengths = np.asarray(prompts), np.asarray(lengths)
     n_rows, n_new = uniforms.shape
-    policy.check_room(lengths, n_new)
+    check_room(policy.network, lengths, n_new)
     cache = policy.network.cache(n_rows, prompts.shape[1] + n_new)
     hidden = cache.start(policy.readable(prompts, lengths), policy.tensor(lengths))
     base = _Reference(policy, prompts, lengths, n_new)

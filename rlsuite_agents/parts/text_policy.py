@@ -21,10 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from registry.errors import InvalidObservationError, SettingError
+from registry.errors import SettingError
 from registry.texts import ReferenceModel, SampledTexts
+from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.device import single_thread
+from rlsuite_agents.parts.predict import mask_rows
+from rlsuite_agents.parts.rows import check_room, readable
 from rlsuite_agents.parts.sampler import sample_texts
+from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
 __all__ = ["Network", "TextOutputs", "TextPolicy", "completion_mask"]
 
@@ -103,6 +107,49 @@ class TextPolicy:
         device = next(network.parameters()).device
         self.value = nn.Parameter(torch.zeros(network.width + 1, device=device))
         self.value_head = value_head
+        self.vocabulary: Any = None  # known of models that come from a folder
+        self.digest = ""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return int(self.network.vocabulary)
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and text."""
+        return int(self.network.context)
+
+    def arrays(self, name: str = "policy") -> dict[str, NDArray[Any]]:
+        """All weights by name, for a checkpoint."""
+        value = self.value.detach().cpu().numpy()
+        return {**weight_arrays(self.network, f"{name}.network"), f"{name}.value": value}
+
+    def restore(self, found: Checkpoint, name: str = "policy") -> None:
+        """Takes the weights of `arrays`; raises `CheckpointError` where they do not fit."""
+        restore_weights(self.network, found, f"{name}.network")
+        value = found.array(f"{name}.value", tuple(self.value.shape), np.float32)
+        with torch.no_grad():
+            self.value.copy_(torch.from_numpy(value))
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """π(a|s) of a batch of a token task's observations, [B, V].
+
+        Args:
+            observations: `tokens` [B, T] and `length` [B], perhaps `action_mask` [B, V].
+            deterministic: all probability on the likeliest token, the lowest among equals.
+            mask: tokens allowed, [B, V]; None is the observations' own, or all.
+        """
+        tokens, lengths = np.asarray(observations["tokens"]), np.asarray(observations["length"])
+        log_pi = self.log_probs(tokens, lengths).astype(np.float64)
+        if (allowed := mask_rows(observations, mask)) is not None:
+            log_pi = np.where(allowed, log_pi, -np.inf)
+        if deterministic:
+            return np.eye(log_pi.shape[1])[log_pi.argmax(axis=1)]
+        pi = np.exp(log_pi - log_pi.max(axis=1, keepdims=True))
+        return pi / pi.sum(axis=1, keepdims=True)
 
     def parameters(self) -> list[nn.Parameter]:
         """What is trained: the network's weights, and the value head where there is one."""
@@ -240,7 +287,7 @@ class TextPolicy:
         longer = lengths + 1
         with self._acting():
             self.readable(tokens[:, None], np.ones_like(tokens))
-            self.check_room(longer)
+            check_room(self.network, longer)
             cache = state.cache.select(self.tensor(parents))
             log_pi = self.log_pi(cache.extend(self.tensor(tokens)), self.base(texts, longer))
         return log_pi.cpu().numpy(), _Prefixes(cache, texts, longer)
@@ -267,28 +314,8 @@ class TextPolicy:
         return torch.from_numpy(log_probs).to(self.device)
 
     def readable(self, tokens: Ints, lengths: Ints) -> Tensor:
-        """Tokens that the network can look up: 0 in the padding."""
-        self.check_room(lengths)
-        inside = np.arange(tokens.shape[1]) < lengths[:, None]
-        known = (tokens >= 0) & (tokens < self.network.vocabulary)
-        if not np.all(known | ~inside):
-            row, place = np.argwhere(inside & ~known)[0]
-            raise InvalidObservationError(
-                f"token {tokens[row, place]} at place {place} of row {row} is outside the "
-                f"vocabulary of {self.network.vocabulary} tokens, 0 to "
-                f"{self.network.vocabulary - 1}."
-            )
-        width = int(lengths.max(initial=1))
-        return self.tensor(np.where(inside, tokens, 0)[:, :width])
-
-    def check_room(self, lengths: Ints, n_new: int = 0) -> None:
-        """Raises `InvalidObservationError` unless texts with N new tokens fit the context."""
-        longest, shortest = int(lengths.max(initial=1)) + n_new, int(lengths.min(initial=1))
-        if longest > self.network.context or shortest < 1:
-            raise InvalidObservationError(
-                f"a text has 1 to {self.network.context} tokens, the places of this network; got "
-                f"lengths from {shortest} to {longest}, {n_new} new tokens counted."
-            )
+        """Tokens that the network can look up, see `parts.rows`."""
+        return readable(self.network, tokens, lengths).to(self.device)
 
     def tensor(self, array: Ints) -> Tensor:
         """Whole numbers as a tensor where the weights are."""

@@ -1,0 +1,45 @@
+"""Rows of tokens as a network can look them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from registry.errors import InvalidObservationError
+
+__all__ = ["check_room", "readable"]
+
+
+def readable(network: Any, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+    """Texts [B, T] as indices into the embeddings, int64 [B, longest]: 0 in the padding.
+
+    Raises:
+        InvalidObservationError: a token is outside the vocabulary, or a text is longer than the
+            network's context.
+    """
+    tokens, lengths = np.asarray(tokens), np.asarray(lengths)
+    check_room(network, lengths)
+    inside = np.arange(tokens.shape[1]) < lengths[:, None]
+    known = (tokens >= 0) & (tokens < network.vocabulary)
+    if not np.all(known | ~inside):
+        row, place = np.argwhere(inside & ~known)[0]
+        raise InvalidObservationError(
+            f"token {tokens[row, place]} at place {place} of row {row} is outside the vocabulary "
+            f"of {network.vocabulary} tokens, 0 to {network.vocabulary - 1}."
+        )
+    width = int(lengths.max(initial=1))
+    return torch.from_numpy(np.where(inside, tokens, 0)[:, :width].astype(np.int64))
+
+
+def check_room(network: Any, lengths: NDArray[np.int64], n_new: int = 0) -> None:
+    """Raises `InvalidObservationError` unless texts with N new tokens fit the network's context."""
+    longest, shortest = int(lengths.max(initial=1)) + n_new, int(lengths.min(initial=1))
+    if longest > network.context or shortest < 1:
+        raise InvalidObservationError(
+            f"a text has 1 to {network.context} tokens, the places of this network; got lengths "
+            f"from {shortest} to {longest}, {n_new} new tokens counted."
+        )

@@ -1,26 +1,18 @@
 """REINFORCE: by hand, its promises, tasks with a known answer."""
 
-# ruff: noqa: NPY002  (that the legacy generator is left alone is tested)
-
 from __future__ import annotations
-
-import random
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
-from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-import rlsuite  # noqa: F401  (registers the environments)
+import rlsuite
 from registry.errors import (
     CheckpointError,
-    InvalidObservationError,
     SettingError,
-    UnsupportedSpaceError,
 )
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
 from rlsuite_agents.parts.checkpoint import load_checkpoint
@@ -36,24 +28,26 @@ OURS = (
 
 
 class Script(gym.Env):
-    """One state; a script of (reward per action, info) for each step, and an end or none."""
+    """One state; a script of (reward per action, info) for each step, with ends or none."""
 
-    def __init__(self, rewards, *, terminates=True, info=None, mask=None):
+    def __init__(self, rewards, *, terminates=True, ends=None, info=None, mask=None):
         self.observation_space = spaces.Discrete(1)
         self.action_space = spaces.Discrete(len(rewards[0]))
-        self.rewards, self.terminates = rewards, terminates
+        self.rewards = rewards
+        self.ends = ends or ((len(rewards),) if terminates else ())
         self.info, self.mask = info, mask
         self.t = 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.t = 0
+        begun = max((end for end in self.ends if end <= self.t), default=0)
+        self.t = begun % max(self.ends, default=1)
         return 0, self._info(None)
 
     def step(self, action):
         reward = self.rewards[self.t % len(self.rewards)][action]
         self.t += 1
-        over = self.terminates and self.t == len(self.rewards)
+        over = self.t in self.ends
         return 0, reward, over, False, self._info(action)
 
     def _info(self, action):
@@ -68,91 +62,11 @@ def agent(env, seed=0, **settings):
 
 
 def weights(a):
-    networks = [a.policy] + ([] if a.value is None else [a.value])
-    return [p.detach().numpy().copy() for n in networks for p in n.parameters()]
+    return a.networks.parameters.vector.copy()
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
-
-
-# --- by hand ------------------------------------------------------------------------------------
-
-
-def test_returns_of_a_terminated_episode_by_hand():
-    """Rewards 1, 2, 4 at γ = ½: G_2 = 4, G_1 = 4, G_0 = 3."""
-    a = agent(Script([[1.0], [2.0], [4.0]]), gamma=0.5, baseline="none", episodes_per_update=2)
-    a.learn(4)
-    assert a._batch.outcomes == [3.0, 4.0, 4.0]
-    assert a._episode.outcomes == [1.0]  # the part of the next episode, kept
-
-
-@pytest.mark.parametrize(("baseline", "expected"), [("value", [5.5, 9.0]), ("none", [1.5, 1.0])])
-def test_a_time_limit_is_not_an_end_by_hand(baseline, expected):
-    """Rewards 1, 1, then the limit; γ = ½, v̂ = 16: G_1 = 1 + ½·16, G_0 = 1 + ½ G_1. No v̂: cut."""
-    env = TimeLimit(Script([[1.0]], terminates=False), 2)
-    a = agent(env, gamma=0.5, baseline=baseline, episodes_per_update=2)
-    if a.value is not None:
-        with torch.no_grad():
-            a.value.biases[-1].fill_(16.0)
-    a.learn(2)
-    assert a._batch.outcomes == expected
-
-
-def test_the_kl_term_by_hand():
-    """Two actions at log ½, reference ¼ and ¾, β = 2: r - 2 (log ½ - log ref)."""
-    reference = np.log([0.25, 0.75])
-    a = agent(Script([[1.0, 1.0]], info=reference), kl_beta=2.0, gamma=1.0, episodes_per_update=9)
-    a.learn(8)
-    for action, outcome in zip(a._batch.actions, a._batch.outcomes, strict=True):
-        assert outcome == pytest.approx(1.0 - 2.0 * (np.log(0.5) - reference[action]))
-    assert set(a._batch.actions) == {0, 1}
-
-
-def test_the_kl_term_counts_in_the_return_of_earlier_tokens():
-    """γ = 1: G_0 is the sum of both steps' shaped rewards."""
-    a = agent(Script([[0.0], [5.0]], info=[-1.0]), kl_beta=0.5, gamma=1.0, episodes_per_update=2)
-    a.learn(2)  # one action: log π = 0, each step loses 0.5 · (0 + 1)
-    assert a._batch.outcomes == pytest.approx([4.0, 4.5])
-
-
-def test_the_first_adam_step_by_hand():
-    """Adam's first step is α against the sign of the gradient. Reward 1 for the action taken:
-
-    d loss / d logits = -(onehot - ½): the action's bias rises by α, the other's falls by α.
-    """
-    a = agent(Script([[1.0, 1.0]]), baseline="none", episodes_per_update=1, step_size=0.25)
-    a.learn(0)
-    taken = []
-    a.learn(1, callback=lambda agent: taken.append(agent.policy.biases[-1].tolist()))
-    assert sorted(taken[0]) == pytest.approx([-0.25, 0.25], rel=1e-5)
-
-
-def test_the_update_equals_autograd_on_the_whole_loss():
-    """A twin that recomputes loss and step with plain torch, from the batch as it was."""
-    env = gym.make("CartPole-v1")
-    a, twin = (agent(env, episodes_per_update=3, step_size=0.05) for _ in range(2))
-    columns = []
-    update = a._update
-
-    def spy():
-        columns.extend(torch.from_numpy(c) for c in a._batch.columns())
-        update()
-        a._update = lambda: None
-
-    a._update = spy
-    while not columns:
-        a.learn(1)
-    features, actions, masks, returns = columns
-    assert masks.all()
-    optimizer = torch.optim.Adam([*twin.policy.parameters(), *twin.value.parameters()], lr=0.05)
-    pi = torch.distributions.Categorical(logits=twin.policy(features))
-    v = twin.value(features).squeeze(1)
-    policy_loss = -((returns - v).detach() * pi.log_prob(actions)).mean()
-    (policy_loss + 0.5 * ((v - returns) ** 2).mean()).backward()
-    optimizer.step()
-    for got, expected in zip(weights(a), weights(twin), strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-6)
+    return np.array_equal(weights(a), weights(b))
 
 
 # --- settings -----------------------------------------------------------------------------------
@@ -161,15 +75,23 @@ def test_the_update_equals_autograd_on_the_whole_loss():
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ({"step_size": 0.0}, "step_size must be a number in"),
-        ({"step_size": float("nan")}, "step_size must be a number in"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
+        ({"learning_rate": "lin_0.1"}, "learning_rate is 'lin_0.1', which falls to 0 over total"),
         ({"gamma": 1.1}, "gamma must be a number in"),
         ({"kl_beta": -0.1}, "kl_beta must be a number in"),
-        ({"baseline": "critic"}, "baseline must be 'value' or 'none', got 'critic'"),
-        ({"episodes_per_update": 0}, "episodes_per_update is made of whole numbers.*got 0"),
-        ({"episodes_per_update": True}, "episodes_per_update is made of whole numbers"),
-        ({"hidden_sizes": (64, 0)}, "hidden_sizes is made of whole numbers.*got 0"),
-        ({"hidden_sizes": 64}, "hidden_sizes must be a tuple of widths, got 64"),
+        ({"ent_coef": -0.1}, "ent_coef must be a number in"),
+        ({"vf_coef": 0}, "vf_coef must be a number in"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be a number in"),
+        ({"baseline": "critic"}, "baseline must be one of 'value', 'mean', 'none', got 'critic'"),
+        ({"num_envs": 0}, "num_envs must be a whole number of at least 1, got 0"),
+        ({"episodes_per_update": True}, "episodes_per_update must be a whole number"),
+        ({"reward_to_go": 1}, "reward_to_go must be True or False"),
+        ({"normalize_rewards": 1}, "normalize_rewards must be True or False"),
+        ({"net_arch": (64, 0)}, "net_arch must be a tuple of whole numbers.*got"),
+        ({"net_arch": 64}, "net_arch must be a tuple of whole numbers.*got 64"),
+        ({"activation": "gelu"}, "activation must be one of 'tanh', 'relu', got 'gelu'"),
+        ({"baseline": "mean", "episodes_per_update": 1}, "'mean' is that of the other .*, got 1"),
+        ({"discount_states": True, "reward_to_go": False}, "discount_states needs reward_to_go"),
     ],
 )
 def test_wrong_settings_are_refused(setting, sentence):
@@ -178,25 +100,37 @@ def test_wrong_settings_are_refused(setting, sentence):
 
 
 def test_a_list_of_widths_is_a_tuple():
-    assert ReinforceConfig(hidden_sizes=[8, 4]).hidden_sizes == (8, 4)
+    assert ReinforceConfig(net_arch=[8, 4]).net_arch == (8, 4)
 
 
 @pytest.mark.parametrize(
     "setting",
     [
-        {"step_size": 0.02},
+        {"learning_rate": 0.02},
+        {"learning_rate": "lin_0.01", "total_timesteps": 400},
         {"gamma": 0.5},
+        {"baseline": "mean"},
         {"baseline": "none"},
+        {"reward_to_go": False},
+        {"discount_states": True},
+        {"normalize_advantage": True},
+        {"ent_coef": 0.1},
         {"kl_beta": 1.0},
+        {"max_grad_norm": 0.001},
+        {"vf_coef": 0.1},  # by the norm of the whole gradient
         {"episodes_per_update": 3},
-        {"hidden_sizes": (8,)},
-        {"hidden_sizes": ()},
+        {"num_envs": 2},
+        {"net_arch": (8,)},
+        {"net_arch": ()},
+        {"activation": "relu"},
+        {"normalize_observations": True},
+        {"normalize_rewards": True},
     ],
 )
 def test_every_setting_changes_what_is_learned(setting):
-    tables = []
+    tables, base = [], {"max_grad_norm": 0.3} if "vf_coef" in setting else {}
     for given in ({}, setting):
-        a = agent(gym.make(TOKENS), **given).learn(300)
+        a = agent(gym.make(TOKENS), **{**base, **given}).learn(300)
         oracle = a.env.unwrapped.oracle()
         tables.append(a.action_probabilities(oracle.observations(), deterministic=False))
     assert not np.array_equal(*tables)
@@ -208,21 +142,11 @@ def test_kl_beta_without_a_reference_is_refused(info):
         agent(Script([[1.0]], info=info), kl_beta=0.1).learn(1)
 
 
-def test_spaces_it_cannot_handle_are_refused():
-    with pytest.raises(UnsupportedSpaceError, match="Reinforce's action space must be Discrete"):
-        agent(gym.make("Pendulum-v1"))
-
-
-def test_other_refusals():
-    env = Script([[1.0]])
-    with pytest.raises(SettingError, match="device is"):
-        Reinforce(env, seed=0, device="gpu")
-    with pytest.raises(SettingError, match="a seed is a whole number"):
-        Reinforce(env, seed=-1)
-    with pytest.raises(SettingError, match="total_timesteps"):
-        agent(env).learn(-1)
-    with pytest.raises(InvalidObservationError, match="finite"):
-        agent(Script([[float("nan")]])).learn(1)
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_kl_beta_in_a_vector_without_a_reference_is_refused(mode):
+    env = rlsuite.make_vec("rlsuite/GridWorld-v0", 3, autoreset_mode=mode)
+    with pytest.raises(SettingError, match=r'info\["ref_logprob"\].*Set kl_beta to 0'):
+        agent(env, kl_beta=0.1, num_envs=3).learn(3)
 
 
 # --- promises -----------------------------------------------------------------------------------
@@ -259,18 +183,18 @@ def test_greedy_ties_go_to_the_lowest_index():
 
 def test_masks_hold_in_acting_in_probabilities_and_in_the_loss():
     mask = [False, True, False, True]
-    env = Script([[0.0, 0.0, 0.0, 1.0]], mask=mask)
+    a = agent(Script([[0.0, 0.0, 0.0, 1.0]], mask=mask), episodes_per_update=4)
     played = []
-    a = agent(env, episodes_per_update=4)
-    a.learn(400, callback=lambda agent: played.extend(agent._batch.actions[-1:]))
-    assert set(played) == {1, 3}
+    update = a.update
+    a.update = lambda: (played.extend(a.rollout._rows["actions"]), update())
+    a.learn(400)
+    assert set(np.concatenate(played).tolist()) == {1, 3}
     pi = a.action_probabilities(np.zeros(2, int), deterministic=False, mask=np.array([mask] * 2))
     assert (pi[:, [0, 2]] == 0).all()
     assert (pi[:, 3] > 0.9).all()
-    # The masked actions never entered the loss: their logits differ from each other by nothing.
-    logits = a.policy(torch.ones(1, 1))[0]
-    assert logits[0] == logits[2]
-    assert all(np.isfinite(w).all() for w in weights(a))
+    # The masked actions never entered the loss: their logits have not moved from 0.
+    logits = a.networks.outputs_by_row(np.ones((1, 1), np.float32))[0]
+    assert logits[0] == logits[2] == 0
     assert a.predict(0, mask=np.array([True, False, False, False]))[0] == 0
 
 
@@ -290,35 +214,6 @@ def test_seeds_differ_and_repeat():
     assert not same(a, c)
 
 
-def test_two_at_once_are_two_alone_and_prediction_disturbs_nothing():
-    alone = [agent(gym.make("CartPole-v1"), seed=s).learn(400) for s in (0, 1)]
-    together = [agent(gym.make("CartPole-v1"), seed=s) for s in (0, 1)]
-    for _ in range(40):
-        for a in together:
-            a.learn(10)
-            a.predict(np.zeros(4, np.float32))
-    assert same(alone[0], together[0])
-    assert same(alone[1], together[1])
-
-
-def test_global_generators_and_threads_stay_as_they_were(tmp_path):
-    def outside():
-        numpy_state = np.random.get_state()
-        return (
-            random.getstate(),
-            (numpy_state[1].tolist(), numpy_state[2]),
-            torch.get_rng_state().tolist(),
-            torch.get_num_threads(),
-        )
-
-    before = outside()
-    a = agent(gym.make("CartPole-v1")).learn(200)
-    a.predict(np.zeros(4, np.float32))
-    a.save(tmp_path / "a")
-    Reinforce.load(tmp_path / "a").predict(np.zeros(4, np.float32))
-    assert outside() == before
-
-
 def test_the_callback_sees_every_step_and_can_stop():
     a, seen = agent(gym.make("CartPole-v1")), []
 
@@ -330,23 +225,30 @@ def test_the_callback_sees_every_step_and_can_stop():
     assert seen == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("baseline", ["value", "none"])
-@pytest.mark.parametrize("env_id", ["CartPole-v1", *OURS])
+RESUMED = {
+    "alone": {},
+    "lanes": {"num_envs": 3, "normalize_observations": True, "normalize_rewards": True},
+    "mean": {"baseline": "mean", "episodes_per_update": 7, "ent_coef": 0.01},
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", *OURS])
 @pytest.mark.parametrize("steps", [0, 7, 253])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps, baseline):
+def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps, case):
     path = tmp_path / "agent.safetensors"
-    a = agent(gym.make(env_id), seed=3, baseline=baseline).learn(steps)
+    a = agent(gym.make(env_id), seed=3, **RESUMED[case]).learn(steps)
     a.save(path)
     b = Reinforce.load(path, env=gym.make(env_id))
-    assert b.num_timesteps == steps
+    assert b.num_timesteps == steps // a.config.num_envs * a.config.num_envs
     assert b.config == a.config
-    a.learn(300)
-    b.learn(300)
+    a.learn(600)
+    b.learn(600)
     assert same(a, b)
     assert a.num_timesteps == b.num_timesteps
     observation, _ = gym.make(env_id).reset(seed=0)
     draws = [[p.predict(observation)[0] for _ in range(20)] for p in (a, b)]
-    assert draws[0] == draws[1]
+    np.testing.assert_array_equal(*draws)
     a.save(path)
     b.save(tmp_path / "b")
     one, other = (
@@ -357,6 +259,28 @@ def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps, baseline):
     assert one.arrays.keys() == other.arrays.keys()
     for name, array in one.arrays.items():
         np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_native_vectors_resume_bit_for_bit(tmp_path, mode):
+    def make():
+        return rlsuite.make_vec(TOKENS, 3, autoreset_mode=mode)
+
+    a = agent(make(), seed=1, num_envs=3, kl_beta=0.4, episodes_per_update=5).learn(200)
+    a.save(tmp_path / "a")
+    b = Reinforce.load(tmp_path / "a", env=make())
+    a.learn(300)
+    b.learn(300)
+    assert same(a, b)
+    assert 498 <= a.num_timesteps == b.num_timesteps <= 500
+
+
+def test_episodes_outside_of_their_steps_are_refused(tmp_path):
+    a = agent(gym.make("CartPole-v1"), episodes_per_update=99).learn(100)
+    a.rollout._spans[0] = (0, 0, 101, False)
+    a.save(tmp_path / "a")
+    with pytest.raises(CheckpointError, match="its episodes lie outside of its steps"):
+        Reinforce.load(tmp_path / "a", env=gym.make("CartPole-v1"))
 
 
 def test_a_checkpoint_predicts_without_its_environment_but_does_not_learn(tmp_path):
@@ -378,18 +302,6 @@ def test_a_checkpoint_of_another_environment_is_refused(tmp_path):
         Reinforce.load(tmp_path / "a", env=gym.make("Acrobot-v1"))
 
 
-def test_it_can_be_stepped_by_hand():
-    """`act` and `observe` are all that `learn` uses: a loop of one's own learns the same."""
-    driven, learned = agent(gym.make("CartPole-v1")), agent(gym.make("CartPole-v1"))
-    learned.learn(300)
-    for number in range(300):
-        if driven.session.over:
-            driven.session.begin()
-        action, extras = driven.act(driven.session.tape.observation, None, driven.rng)
-        driven.observe(driven.session.step(action, extras, number))
-    assert same(driven, learned)
-
-
 def test_stable_baselines_can_evaluate_it():
     returns, lengths = evaluate_policy(
         agent(gym.make("CartPole-v1")),
@@ -401,16 +313,6 @@ def test_stable_baselines_can_evaluate_it():
 
 
 # --- known answers ------------------------------------------------------------------------------
-
-
-def test_the_truncation_probe():
-    """Reward 1 for ever, episodes of 10 steps by a limit, γ = 0.9: V = 1/(1 - γ) = 10.
-
-    Where the limit counted as an end, V would be the mean of (1 - 0.9^k)/0.1 over k = 1..10: 4.1.
-    """
-    a = agent(TimeLimit(Script([[1.0, 1.0]], terminates=False), 10), gamma=0.9)
-    a.learn(20_000)
-    assert a.value(torch.ones(1, 1)).item() == pytest.approx(10.0, abs=0.3)
 
 
 def test_it_finds_the_best_arm():
@@ -466,13 +368,32 @@ def test_a_wrong_kl_weight_costs():
     assert score_on_tokens(0, 30_000, kl_beta=0.0) < score_on_tokens(0, 30_000) - 0.2
 
 
+def test_box_actions_are_learned():
+    """One step: the reward is minus the squared distance of the action from (0.5, -0.25)."""
+
+    class Aim(gym.Env):
+        observation_space = spaces.Discrete(1)
+        action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return 0, {}
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            return 0, -float(((action - [0.5, -0.25]) ** 2).sum()), True, False, {}
+
+    a = agent(Aim(), num_envs=1, episodes_per_update=32, net_arch=(8,)).learn(12_000)
+    np.testing.assert_allclose(a.predict(0, deterministic=True)[0], [0.5, -0.25], atol=0.1)
+
+
 def test_state_values_are_the_baselines():
-    agent = Reinforce(gym.make("CartPole-v1"), seed=0).learn(100)
-    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    with torch.no_grad():
-        expected = agent.value(torch.from_numpy(rows))[:, 0].numpy()
-    values = agent.state_values(rows)
+    a = agent(gym.make("CartPole-v1"))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(a.state_values(x), np.zeros(5))
+    values = a.learn(300).state_values(x)
     assert (values.shape, values.dtype) == ((5,), np.float64)
-    np.testing.assert_allclose(values, expected, atol=1e-6)
-    without = Reinforce(gym.make("CartPole-v1"), ReinforceConfig(baseline="none"), seed=0)
-    np.testing.assert_array_equal(without.state_values(rows), np.zeros(5))
+    np.testing.assert_allclose(values, a.networks.values_of(x), atol=1e-5)
+    assert (values != 0).all()
+    without = agent(gym.make("CartPole-v1"), baseline="none").learn(300)
+    np.testing.assert_array_equal(without.state_values(x), np.zeros(5))

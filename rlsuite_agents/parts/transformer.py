@@ -14,16 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
-from registry.errors import SettingError
+from registry.errors import CheckpointError, SettingError
 from rlsuite_agents.parts.settings import check_count, check_flag
 
-__all__ = ["Cache", "Transformer", "TransformerConfig"]
+__all__ = ["Cache", "Transformer", "TransformerConfig", "from_gpt2"]
 
 NORM_EPS = 1e-5
 INITIAL_SPREAD = 0.02
@@ -228,3 +229,57 @@ def _linear(
 
 def _norm(width: int) -> tuple[nn.Parameter, nn.Parameter]:
     return nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+
+def from_gpt2(model: Any) -> Transformer:
+    """Our transformer with copies of the weights of a Hugging Face GPT-2, which it equals.
+
+    Raises:
+        CheckpointError: it is a variant that is computed otherwise.
+    """
+    c = model.config
+    for name, value in GPT2.items():
+        if getattr(c, name) not in value:
+            raise CheckpointError(
+                f"this GPT-2 has {name} {getattr(c, name)!r}, which ours does not know: it is "
+                f"{' or '.join(map(repr, value))} there."
+            )
+    config = TransformerConfig(
+        vocabulary=c.vocab_size, context=c.n_positions, layers=c.n_layer, width=c.n_embd,
+        heads=c.n_head,
+    )  # fmt: skip
+    made = Transformer(config, np.random.default_rng(0))
+    theirs = model.transformer.state_dict()
+    ours = {"tokens": "wte.weight", "places": "wpe.weight"}
+    ours |= {"norm_gain": "ln_f.weight", "norm_bias": "ln_f.bias"}
+    for k in range(c.n_layer):
+        ours |= {f"blocks.{k}.{name}": f"h.{k}.{other}" for name, other in BLOCK.items()}
+    made.load_state_dict({name: theirs[other] for name, other in ours.items()})
+    return made
+
+
+GPT2: dict[str, tuple[Any, ...]] = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "n_inner": (None,),
+    "layer_norm_epsilon": (NORM_EPS,),
+    "tie_word_embeddings": (True,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+}
+"""What our transformer computes, in the settings of GPT-2."""
+
+BLOCK = {
+    "gain1": "ln_1.weight",
+    "bias1": "ln_1.bias",
+    "qkv": "attn.c_attn.weight",
+    "qkv_bias": "attn.c_attn.bias",
+    "mix": "attn.c_proj.weight",
+    "mix_bias": "attn.c_proj.bias",
+    "gain2": "ln_2.weight",
+    "bias2": "ln_2.bias",
+    "up": "mlp.c_fc.weight",
+    "up_bias": "mlp.c_fc.bias",
+    "down": "mlp.c_proj.weight",
+    "down_bias": "mlp.c_proj.bias",
+}
+"""Names of a block's weights in GPT-2."""

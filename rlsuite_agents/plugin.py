@@ -226,6 +226,15 @@ def _deep(registry: Transaction) -> None:
         spaces=Spaces(action=("Discrete",)),
         promises=OURS,
     )
+    registry.add_agent(
+        "rlsuite/SAC-v0",
+        "rlsuite_agents.deep.sac:SAC",
+        summary="Soft actor-critic, for continuous and discrete actions (Haarnoja et al. 2018).",
+        vectorized=True,
+        learns="policy",
+        spaces=ACTOR_CRITIC,
+        promises=OURS,
+    )
 
 
 def _texts(registry: Transaction) -> None:

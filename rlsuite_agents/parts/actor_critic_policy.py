@@ -15,7 +15,13 @@ from registry.errors import UnsupportedSpaceError
 from rlsuite_agents.parts.heads import Gaussian
 from rlsuite_agents.parts.predict import mask_rows, per_row, predict_actions
 
-__all__ = ["action_probabilities", "gaussian_actions", "predict", "state_values"]
+__all__ = [
+    "action_probabilities",
+    "gaussian_actions",
+    "predict",
+    "softmax_probabilities",
+    "state_values",
+]
 
 Floats = NDArray[np.float32]
 
@@ -79,8 +85,15 @@ def action_probabilities(
             f"only Discrete actions have action probabilities, these are {agent.head.space}."
         )
     rows, _ = agent.encoder.rows(observations)
-    logits = agent.networks.outputs_by_row(agent.collector.scaled(rows)).astype(np.float64)
-    allowed = mask_rows(observations, mask)
+    logits = agent.networks.outputs_by_row(agent.collector.scaled(rows))
+    return softmax_probabilities(logits, mask_rows(observations, mask), deterministic)
+
+
+def softmax_probabilities(
+    logits: Floats, allowed: NDArray[np.bool_] | None, deterministic: bool
+) -> NDArray[np.float64]:
+    """π = softmax(logits) over what is allowed, [B, A], or all probability on the likeliest."""
+    logits = logits.astype(np.float64)
     if allowed is not None:
         logits[~allowed] = -np.inf
     if deterministic:

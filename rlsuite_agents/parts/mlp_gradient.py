@@ -46,6 +46,10 @@ class Parameters:
         self.values: dict[str, Floats] = _views(self.vector, shapes)
         self.gradients: dict[str, Floats] = _views(self.gradient, shapes)
 
+    def put(self, vector: Floats) -> None:
+        """Takes over all parameters [P]."""
+        self.vector[:] = vector
+
     def tensors(self) -> dict[str, Any]:
         """The parameters as torch tensors on the CPU, in the same memory."""
         import torch
@@ -72,7 +76,9 @@ class Network:
         self.sizes, self.activation = tuple(sizes), activation
         self.layers: Layers = _pairs(parameters.values, name, depth)
         self._gradients = _pairs(parameters.gradients, name, depth)
-        self._times_slope = kept(_times_tanh_slope if activation == "tanh" else _times_relu_slope)
+        relu = activation == "relu"
+        self._add_bias = kept(_add_bias_relu if relu else _add_bias)
+        self._times_slope = kept(_times_relu_slope if relu else _times_tanh_slope)
         self._buffers: dict[int, _Buffers] = {}
 
     def initialise(self, rng: np.random.Generator, gains: Sequence[float]) -> None:
@@ -96,11 +102,12 @@ class Network:
         for k, (weight, bias) in enumerate(self.layers):
             out = buffers.inputs[k + 1]
             np.matmul(buffers.inputs[k], weight, out=out)
-            out += bias
-            if k < last and self.activation == "tanh":
+            if k == last:
+                out += bias
+                continue
+            self._add_bias(out, bias)
+            if self.activation == "tanh":
                 np.tanh(out, out=out)
-            elif k < last:
-                np.maximum(out, np.float32(0.0), out=out)
         return buffers.inputs[-1]
 
     def backward(
@@ -125,7 +132,8 @@ class Network:
                 np.matmul(buffers.ones, d, out=d_bias)
             if k == 0 and not inputs:
                 return None
-            d = np.matmul(d, self.layers[k][0].T, out=buffers.d_inputs[k])
+            back = np.multiply if d.shape[1] == 1 else np.matmul
+            d = back(d, self.layers[k][0].T, out=buffers.d_inputs[k])
             if k:
                 self._times_slope(buffers.inputs[k], d)
         return d
@@ -179,6 +187,21 @@ def _views(vector: Floats, shapes: Mapping[str, Sequence[int]]) -> dict[str, Flo
 
 def _pairs(arrays: Mapping[str, Floats], name: str, depth: int) -> Layers:
     return [(arrays[f"{name}.weight{k}"], arrays[f"{name}.bias{k}"]) for k in range(depth)]
+
+
+def _add_bias(x: Any, bias: Any) -> None:
+    """X ← x + b: [B, n] and [n]."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] += bias[j]
+
+
+def _add_bias_relu(x: Any, bias: Any) -> None:
+    """X ← max(x + b, 0); NaN stays NaN."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            h = x[i, j] + bias[j]
+            x[i, j] = 0 if h <= 0 else h
 
 
 def _times_tanh_slope(h: Any, d: Any) -> None:

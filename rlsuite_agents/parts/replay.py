@@ -8,6 +8,7 @@ only after a terminal state: at a time limit the target goes on with the last ob
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,17 +32,21 @@ LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """B transitions."""
+    """B transitions; arrays, or tensors that lie where they are needed."""
 
     rows: NDArray[np.int64]  # where they lie, [B]
-    features: Floats  # of S, [B, d]
+    features: Any  # of S, float32 or, of images, uint8 [B, d]
     actions: NDArray[Any]  # int64 [B], or float32 [B, D]
     rewards: Floats  # discounted sums, [B]
     discounts: Floats  # of what follows, [B]
-    ahead: Floats  # features of the state that follows, [B, d]
+    ahead: Any  # features of the state that follows, [B, d]
     mask: NDArray[np.bool_]  # allowed there, [B, A], or [0, 0]
     weights: Floats  # of each in the loss, [B]
     mask_here: NDArray[np.bool_] = field(default_factory=lambda: EVERYTHING)  # allowed in S, alike
+
+    def placed(self, place: Callable[[Any], Any]) -> Batch:
+        """The same with each column put elsewhere, but for `rows`."""
+        return Batch(self.rows, *(place(getattr(self, name)) for name in self.__slots__[1:]))
 
 
 class Replay:
@@ -58,6 +63,7 @@ class Replay:
         n_actions: int,
         *,
         continuous: bool = False,
+        dtype: Any = np.float32,
         lanes: int = 1,
         n_steps: int = 1,
         gamma: float,
@@ -70,6 +76,7 @@ class Replay:
             width: d, of a row of features.
             n_actions: A, or D of continuous actions.
             continuous: whether actions are D numbers instead of one of A.
+            dtype: of features.
             lanes: episodes that run side by side.
             n_steps: n.
             gamma: γ.
@@ -77,7 +84,7 @@ class Replay:
         """
         self.capacity, self.n_steps, self.gamma, self.alpha = capacity, n_steps, gamma, alpha
         self.added = 0
-        self.features, self.ahead = (np.zeros((capacity, width), np.float32) for _ in "xy")
+        self.features, self.ahead = (np.zeros((capacity, width), dtype) for _ in "xy")
         self.actions: NDArray[Any] = np.zeros(capacity, np.int64)
         if continuous:
             self.actions = np.zeros((capacity, n_actions), np.float32)
@@ -154,7 +161,7 @@ class Replay:
         return Batch(
             rows,
             self.features.take(rows, axis=0),
-            self.actions.take(rows),
+            self.actions.take(rows, axis=0),
             self.rewards.take(rows),
             self.discounts.take(rows),
             self.ahead.take(rows, axis=0),
@@ -190,7 +197,9 @@ class Replay:
             "weights": self.tree[half : half + (0 if self.alpha is None else n)],
             "highest": np.array(self.highest),
             "open.lanes": np.array(lane, np.int64),
-            "open.features": np.array(seen, np.float32).reshape(-1, self.features.shape[1]),
+            "open.features": np.array(seen, self.features.dtype).reshape(
+                -1, self.features.shape[1]
+            ),
             "open.actions": np.array(actions, like.dtype).reshape(-1, *like.shape[1:]),
             "open.masks": np.array([free & row for row in here], np.bool_).reshape(-1, len(free)),
             "open.returns": np.array(returns, np.float64),
@@ -203,7 +212,7 @@ class Replay:
         n, width, a = len(self), self.features.shape[1], self._n_actions
         for name in ("features", "rewards", "discounts", "ahead"):
             column = getattr(self, name)
-            column[:n] = found.array(f"replay.{name}", (n, *column.shape[1:]), np.float32)
+            column[:n] = found.array(f"replay.{name}", (n, *column.shape[1:]), column.dtype)
         self.actions[:n] = self._found_actions(found, "actions", n)
         for name in ("masks", "masks_here"):
             if found.arrays[f"replay.{name}"].size:
@@ -216,7 +225,7 @@ class Replay:
         m = len(found.arrays["replay.open.lanes"])
         lanes = _indices(found, "open.lanes", m, len(self._open)).tolist()
         columns = (
-            found.array("replay.open.features", (m, width), np.float32),
+            found.array("replay.open.features", (m, width), self.features.dtype),
             self._found_actions(found, "open.actions", m),
             found.array("replay.open.masks", (m, a), np.bool_),
             *found.array("replay.open.returns", (2, m)).tolist(),

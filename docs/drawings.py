@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import rlsuite
 from rlsuite_agents.functional.actor_critic import categorical_gradient
 from rlsuite_agents.functional.returns import generalized_advantages
 
@@ -71,6 +72,46 @@ def draw_advantages(path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
+def target_network_run(interval: int, seed: int, blocks: int) -> NDArray[np.float64]:
+    """DQN on CartPole with a target network that follows every `interval` steps, [blocks, 3].
+
+    After each 1,000 steps: how many there were, the mean Q(S, A) of the latest minibatch, and the
+    mean return of the latest 100 episodes.
+    """
+    settings = {"target_update_interval": interval, "exploration_steps": 5_000}
+    agent = rlsuite.make_agent("rlsuite/DQN-v0", "CartPole-v1", seed=seed, **settings)
+    rows = []
+    for _ in range(blocks):
+        metrics = agent.learn(1_000).metrics
+        rows.append((agent.num_timesteps, metrics.q_mean, metrics.episode_return))
+    return np.array(rows)
+
+
+def draw_target_networks(path: Path, seeds: int = 5, blocks: int = 30) -> None:
+    """Q values and returns over training, with a target network and without one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for interval, color, label in (
+        (500, "#0072b2", "θ⁻ follows every 500 steps"),
+        (1, "#d55e00", "every step: no target network"),
+    ):
+        runs = [target_network_run(interval, seed, blocks) for seed in range(seeds)]
+        for seed, (steps, q, returns) in enumerate(run.T for run in runs):
+            left.plot(steps, q, color=color, label=None if seed else label)
+            right.plot(steps, returns, color=color)
+    left.axhline(100, color="0.6", linestyle="--", zorder=0, label="1 / (1 - γ), the most there is")
+    left.set_yscale("log")
+    left.set_title("mean Q(S, A) of a minibatch")
+    left.legend(fontsize=8)
+    right.set_title("return, mean of 100 episodes")
+    for axes in (left, right):
+        axes.set_xlabel("steps")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
 if __name__ == "__main__":
     draw_clipped_objective(FOLDER / "ppo_clip.png")
     draw_advantages(FOLDER / "ppo_gae.png")
+    draw_target_networks(FOLDER / "dqn_target_network.png")

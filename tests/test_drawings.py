@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ from rlsuite_agents.deep.ppo import PPOMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PPO = (ROOT / "docs" / "agents" / "ppo.md").read_text(encoding="utf-8")
+DQN = (ROOT / "docs" / "agents" / "dqn.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +73,20 @@ def test_every_metric_is_on_its_page(metrics, page):
     assert [f.name for f in fields(metrics) if f"`{f.name}`" not in table] == []
 
 
+def test_without_a_target_network_q_has_no_bounds(drawings):
+    """After 2,000 steps on CartPole no true value exceeds 1 / (1 - 0.99) = 100."""
+    with_one, without = (drawings.target_network_run(i, seed=0, blocks=2)[-1] for i in (500, 1))
+    assert with_one[0] == without[0] == 2_000
+    assert 0 < with_one[1] < 100 < without[1]
+
+
 def test_pictures_can_be_drawn_and_are_shown(drawings, tmp_path):
-    for draw, name in (
-        (drawings.draw_clipped_objective, "ppo_clip.png"),
-        (drawings.draw_advantages, "ppo_gae.png"),
+    for draw, name, page in (
+        (drawings.draw_clipped_objective, "ppo_clip.png", PPO),
+        (drawings.draw_advantages, "ppo_gae.png", PPO),
+        (partial(drawings.draw_target_networks, seeds=1, blocks=2), "dqn_target_network.png", DQN),
     ):
         draw(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 10_000
-        assert f"](../drawings/{name})" in PPO
+        assert f"](../drawings/{name})" in page
         assert (drawings.FOLDER / name).exists()

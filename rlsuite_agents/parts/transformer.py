@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
 from registry.errors import CheckpointError, SettingError
+from rlsuite_agents.parts.decoding import HostCache
 from rlsuite_agents.parts.settings import check_count, check_flag
 
 __all__ = ["Cache", "Transformer", "TransformerConfig", "from_gpt2"]
@@ -94,17 +95,28 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Hidden states [B, T, width] of texts [B, T]: that of a place has read up to there."""
-        return self._run(tokens, self.places[: tokens.shape[1]], _attend_causally)
+        return self.run(tokens, self.places[: tokens.shape[1]], _attend_causally)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] to [..., V]."""
         return hidden @ (self.tokens if self.output is None else self.output).t()
 
-    def cache(self, rows: int, capacity: int) -> Cache:
+    def cache(self, rows: int, capacity: int) -> Cache | HostCache:
         """An empty cache for texts of at most `capacity` tokens."""
-        return Cache(self, rows, capacity)
+        host = self.tokens.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        return HostCache(self, rows, capacity) if host else Cache(self, rows, capacity)
 
-    def _run(self, tokens: Tensor, places: Tensor, attend: Attend) -> Tensor:
+    def read(self, prompts: Tensor, remember: Callable[[int, Tensor, Tensor], None]) -> Tensor:
+        """`forward`, with a look at the keys and values [B, heads, T, d] of each block."""
+
+        def attend(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            remember(block, k, v)
+            return _attend_causally(block, q, k, v)
+
+        return self.run(prompts, self.places[: prompts.shape[1]], attend)
+
+    def run(self, tokens: Tensor, places: Tensor, attend: Attend) -> Tensor:
+        """Hidden states [B, n, width] of tokens [B, n] at places [B, n, width] or broadcast."""
         x = self.tokens[tokens] + places
         shape = x.shape
         x = x.reshape(-1, self.width)
@@ -130,6 +142,7 @@ class _Block(nn.Module):
         self.down, self.down_bias = _linear(rng, 4 * c.width, c.width, last)
 
     def forward(self, x: Tensor, rows: int, attend: Attend) -> Tensor:
+        """[B n, width] to the same."""
         h = layer_norm(x, (self.width,), self.gain1, self.bias1, NORM_EPS)
         h = torch.addmm(self.qkv_bias, h, self.qkv)
         parts = h.view(rows, -1, 3, self.heads, self.width // self.heads)
@@ -139,6 +152,10 @@ class _Block(nn.Module):
         h = layer_norm(x, (self.width,), self.gain2, self.bias2, NORM_EPS)
         h = gelu(torch.addmm(self.up_bias, h, self.up), approximate="tanh")
         return x + torch.addmm(self.down_bias, h, self.down)
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """All of them, in the order of use."""
+        return tuple(self.parameters())
 
 
 def _attend_causally(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -168,7 +185,7 @@ class Cache:
     def start(self, prompts: Tensor, lengths: Tensor) -> Tensor:
         """Reads prompts [B, P] of `lengths` [B]; the hidden states of their last tokens [B, D]."""
         width = prompts.shape[1]
-        hidden = self.model._run(prompts, self.model.places[:width], self._read_prompt)
+        hidden = self.model.read(prompts, self._remember)
         self.slots, self.lengths = width, lengths
         if bool((lengths < width).any()):
             self.readable = torch.arange(width, device=lengths.device) < lengths[:, None]
@@ -182,7 +199,7 @@ class Cache:
         else:
             places = self.model.places[self.lengths][:, None]
             self.readable = torch.nn.functional.pad(self.readable, (0, 1), value=True)
-        hidden = self.model._run(tokens[:, None], places, self._read_on)
+        hidden = self.model.run(tokens[:, None], places, self._read_on)
         self.slots += 1
         self.lengths = self.lengths + 1
         return hidden[:, 0]
@@ -196,11 +213,9 @@ class Cache:
         chosen.readable = None if self.readable is None else self.readable[rows]
         return chosen
 
-    def _read_prompt(self, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        width = k.shape[2]
-        self.keys[block, :, :, :width] = k
-        self.values[block, :, :, :width] = v
-        return _attend_causally(block, q, k, v)
+    def _remember(self, block: int, k: Tensor, v: Tensor) -> None:
+        self.keys[block, :, :, : k.shape[2]] = k
+        self.values[block, :, :, : v.shape[2]] = v
 
     def _read_on(self, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         slot, end = self.slots, self.slots + 1

@@ -3,8 +3,8 @@
     python benchmarks/token_sampling.py [--rounds 15]
 
 A GPT-2 of 4 layers, 128 wide, with a vocabulary of 512; 32 new tokens after prompts of 8, no text
-ends early. Both take turns on one thread, ours also returns log-probabilities. Printed are medians of
-new tokens a second of CPU time, and the median of the rounds' ratios. Needs the extra `llm`.
+ends early. Both take turns on one thread, ours also returns log-probabilities. Printed are medians
+of new tokens a second of CPU time, and the median of the rounds' ratios. Needs the extra `llm`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="measurements of each")
     rounds = parser.parse_args().rounds
-    print(f"{'texts':>5} {'rlsuite':>10} {'generate':>10} {'ratio':>7}   new tokens a second of CPU time")
+    print(f"{'texts':>5} {'rlsuite':>10} {'generate':>10} {'ratio':>7}   tokens a CPU second")
     for batch in (1, 8, 64):
         runs = contenders(batch)
         speeds: dict[str, list[float]] = {name: [] for name in runs}

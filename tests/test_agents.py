@@ -32,6 +32,7 @@ EXPECTED_SKIPS = {
     "bandit": LADDER - {"one_step_task"},
     "values": {"stochastic_policy"},
     "policy": set(),
+    "texts": LADDER,
 }
 
 

@@ -41,6 +41,9 @@ __all__ = ["AgentSubject", "Course", "agent_subject"]
 CLASS_ENTRY_POINT = "rlsuite.testing.agent_subject:AgentSubject"
 """Stands in the spec of a class that is handed in, which no entry point leads to."""
 
+TEXTS = "rlsuite/TokenGeneration-v0"
+"""Where agents are checked that learn to write or to score texts."""
+
 LOGGED_STEPS = 500
 """Transitions that an agent which learns from data is given."""
 
@@ -357,6 +360,8 @@ def agent_subject(
     else:
         agent_type = _checked_class(agent)
         spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
+    if env is None and spec.learns == "texts":
+        env = TEXTS
     task = None if env is None else _task(env, env_kwargs or {}, spec)
     has_config = not inspect.isclass(agent) or hasattr(agent_type, "config_type")
     return AgentSubject(

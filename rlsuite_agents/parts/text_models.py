@@ -36,6 +36,7 @@ from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 __all__ = [
     "load_text_model",
     "load_text_reward",
+    "longest_text",
     "save_text_model",
     "save_text_reward",
     "starting_policy",
@@ -64,6 +65,11 @@ def text_task(env: Any, agent: str) -> Any:
             )
         layer = layer.env
     return layer
+
+
+def longest_text(task: Any) -> int:
+    """Most tokens of a text of the task, its prompt counted."""
+    return max(map(len, task.prompts)) + int(task.max_new_tokens)
 
 
 def starting_policy(
@@ -104,7 +110,7 @@ def starting_policy(
         residual = start == "reference"
         shape = TransformerConfig(
             vocabulary=size,
-            context=task.width,
+            context=longest_text(task),
             layers=layers,
             width=width,
             heads=heads,
@@ -256,10 +262,11 @@ def _check_fit(network: Any, task: Any, folder: str) -> None:
             f"the model in {folder} has {network.vocabulary} tokens, but the task's vocabulary has "
             f"{size}: model and tokenizer must belong together."
         )
-    if network.context < task.width:
+    longest = longest_text(task)
+    if network.context < longest:
         raise SettingError(
             f"the model in {folder} reads texts of at most {network.context} tokens, but the "
-            f"task's have up to {task.width}: lower max_new_tokens, or take another model."
+            f"task's have up to {longest}: lower max_new_tokens, or take another model."
         )
 
 

@@ -29,7 +29,7 @@ LENGTHS = np.array([3, 3])
 class Task:
     """What `starting_policy` looks at."""
 
-    vocabulary, width = LETTERS, 7
+    vocabulary, prompts, max_new_tokens = LETTERS, ((0, 1), (2,)), 5
 
     class reference_model:
         @staticmethod

@@ -80,17 +80,31 @@ class SACConfig:
         check_count(self, "gradient_steps", -1)
         check_range(self, "gamma", "[0, 1]")
         check_range(self, "tau", "(0, 1]")
-        check_range(self, "ent_coef_init", "(0, inf]")
-        if self.ent_coef != "auto":
-            check_range(self, "ent_coef", "[0, inf]")
-        if self.target_entropy is not None:
-            check_range(self, "target_entropy", "[-inf, inf]")
+        self._check_entropy()
         check_choice(self, "activation", ("tanh", "relu"))
         check_widths(self, "net_arch")
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
         if self.gradient_steps == 0:
             raise SettingError("SACConfig.gradient_steps must be at least 1, or -1, got 0.")
+
+    def _check_entropy(self) -> None:
+        check_range(self, "ent_coef_init", "(0, inf]")
+        if self.target_entropy is not None:
+            check_range(self, "target_entropy", "[-inf, inf]")
+        if self.ent_coef == "auto":
+            return
+        if isinstance(self.ent_coef, str):
+            raise SettingError(
+                f"SACConfig.ent_coef must be 'auto' or a number in [0, inf], got {self.ent_coef!r}."
+            )
+        check_range(self, "ent_coef", "[0, inf]")
+        for name, default in (("target_entropy", None), ("ent_coef_init", 1.0)):
+            if getattr(self, name) != default:
+                raise SettingError(
+                    f"SACConfig.{name} is read where ent_coef is 'auto', which learns α; here it "
+                    f"is {self.ent_coef!r}: leave {name} out."
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,12 @@ def register(registry: Transaction) -> None:
     registry.add_suite(
         "rlsuite/classic-v0",
         "rlsuite.suites:classic",
-        summary="CartPole and Acrobot with networks: about an hour.",
+        summary="Classic control with networks, beside Stable-Baselines3: an hour of one core.",
+    )
+    registry.add_suite(
+        "rlsuite/classic-sb3-v0",
+        "rlsuite.suites:classic_sb3",
+        summary="Stable-Baselines3 on the tasks of classic: three hours of one core.",
     )
     registry.add_backend(
         "rlsuite/serial-v0",
@@ -32,4 +37,11 @@ def register(registry: Transaction) -> None:
         "rlsuite.backends.processes:ProcessesBackend",
         summary="Each cell in a fresh process, several at once, with limits of time and memory.",
     )
-    registry.add_task("CartPole-v1", total_timesteps=100_000, family="control")
+    for task, steps in (
+        ("CartPole-v1", 100_000),
+        ("Acrobot-v1", 100_000),
+        ("MountainCar-v0", 120_000),
+        ("Pendulum-v1", 20_000),
+        ("LunarLander-v3", 1_000_000),
+    ):
+        registry.add_task(task, total_timesteps=steps, family="control")

@@ -268,3 +268,21 @@ def test_the_textbook_suite_has_every_table_that_learns_from_experience():
     from_data = {spec.id for spec in specs if "data" in spec.requires}
     assert len(tables - from_data) >= 18
     assert tables - from_data <= ids
+
+
+def test_the_classic_suite_meets_its_baselines():
+    """Same tasks, budgets, seeds and evaluation; the labels differ by who made the agent."""
+    ours, theirs = load_suite("classic"), load_suite("classic-sb3")
+    theirs.check()
+    ours.check()
+
+    def cells(suite):
+        return {
+            (c.task.id, c.label.removesuffix(" (SB3)"), c.seed, c.total_timesteps, c.final_episodes)
+            for c in suite.cells()
+        }
+
+    assert cells(theirs) == {c for c in cells(ours) if c[:2] in {d[:2] for d in cells(theirs)}}
+    for task, agent, _, steps, episodes in cells(ours):
+        seeds = {c[2] for c in cells(ours) if c[:2] == (task, agent)}
+        assert (len(seeds), episodes) == (5 if steps == 1_000_000 else 10, 100)

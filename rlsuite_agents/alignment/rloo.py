@@ -112,9 +112,9 @@ class RLOO:
     def __init__(
         self, env: Any, config: RLOOConfig = RLOOConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
-        self.settings = filled(config, PRESETS, READERS)
+        self.settings = s = filled(config, PRESETS, READERS)
         set_up(self, env, config, seed, device)
-        take_texts(self, seed, self.settings.group_size)
+        take_texts(self, seed, s.group_size * s.n_groups, s.group_size)
 
     def update(self, batch: TextBatch) -> None:
         """Gradient steps on a batch of groups."""

@@ -50,7 +50,7 @@ Presets = Mapping[str, Mapping[str, Any]]
 Readers = Mapping[str, tuple[str, tuple[Any, ...]]]
 """Names that are read only where another setting has one of some values."""
 
-COUNTS = ("group_size", "n_groups", "n_epochs", "minibatches", "microbatches")
+COUNTS = ("group_size", "n_groups", "n_texts", "n_epochs", "minibatches", "microbatches")
 
 SMALL = {"layers": 2, "width": 32, "heads": 2}
 """The transformer of an agent that starts from no folder."""
@@ -107,7 +107,7 @@ def check_shared(config: Any, readers: Readers, choices: Mapping[str, Sequence[s
     check_rate(config, "learning_rate")
     check_horizon(config, "learning_rate")
     check_range(config, "max_grad_norm", "(0, inf]")
-    if config.beta is not None:
+    if getattr(config, "beta", None) is not None:
         check_range(config, "beta", "[0, inf]")
     for name in (*SMALL, *COUNTS):
         if getattr(config, name, None) is not None:
@@ -128,7 +128,9 @@ def _check_start(config: Any) -> None:
 
 def _check_parts(config: Any) -> None:
     """Each part of a minibatch has a text."""
-    texts = (getattr(config, "group_size", 1) or 1) * getattr(config, "n_groups", math.inf)
+    texts = getattr(config, "n_texts", math.inf)
+    if hasattr(config, "n_groups"):
+        texts = config.group_size * config.n_groups
     parts = getattr(config, "minibatches", 1) * getattr(config, "microbatches", 1)
     if parts > texts:
         raise SettingError(
@@ -182,12 +184,12 @@ def set_up(
 
 
 def _beta(settings: Any, task: Any) -> float:
-    return float(task.beta if settings.beta is None else settings.beta)
+    given = getattr(settings, "beta", None)
+    return float(task.beta if given is None else given)
 
 
-def take_texts(agent: Any, seed: int, group_size: int = 1) -> None:
-    """Gives an agent that learns from its own texts its `course`, the source of them."""
-    n = group_size * agent.settings.n_groups
+def take_texts(agent: Any, seed: int, n: int, group_size: int = 1) -> None:
+    """Gives an agent that learns from texts its `course`, the source of batches of n of them."""
     agent.course = TextCourse(agent.env, agent.task, seed, n, group_size)
     agent.session = agent.course
 

@@ -19,7 +19,15 @@ from rlsuite_agents.parts.metrics import tell
 from rlsuite_agents.parts.schedules import rate_at
 from rlsuite_agents.parts.text_policy import TextOutputs
 
-__all__ = ["TextMetrics", "Texts", "descend", "penalised", "step", "tell_texts"]
+__all__ = [
+    "TextMetrics",
+    "Texts",
+    "clipped_step",
+    "descend",
+    "penalised",
+    "penalties",
+    "tell_texts",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +95,11 @@ def penalised(texts: Texts, beta: float, kind: Any) -> Tensor:
     )
 
 
+def penalties(texts: Texts, beta: float, kind: Any) -> Tensor:
+    """The KL term in the rewards alone, [n, T]."""
+    return penalised(texts, beta, kind) - penalised(texts, 0.0, kind)
+
+
 @dataclass(slots=True)
 class _Sums:
     """Sums over the parts of an update, weighted by their tokens."""
@@ -142,7 +155,7 @@ def descend(
                 loss = (weights[part] * terms(outputs, chosen[part])).sum()
                 loss.backward()
                 _note(sums, texts, outputs, chosen[part], float(loss.detach()), level, clip_range)
-            norms.append(step(agent, rate, s.max_grad_norm))
+            norms.append(clipped_step(agent, rate, s.max_grad_norm))
     counted = max(sums.tokens, 1)
     return {
         "entropy": sums.entropy / counted,
@@ -176,7 +189,7 @@ def _note(
     sums.ratio_max = max(sums.ratio_max, float(ratio.max()))
 
 
-def step(agent: Any, rate: float, max_norm: float) -> float:
+def clipped_step(agent: Any, rate: float, max_norm: float) -> float:
     """One step of the optimiser down the gradient; its norm before it was clipped.
 
     Raises:
@@ -195,14 +208,30 @@ def step(agent: Any, rate: float, max_norm: float) -> float:
 
 
 def tell_texts(
-    agent: Any, batch: TextBatch, advantages: Tensor, told: dict[str, float], group_size: int
+    agent: Any,
+    batch: TextBatch,
+    advantages: Tensor,
+    told: dict[str, float],
+    group_size: int,
+    metrics_type: type = TextMetrics,
 ) -> None:
-    """Sets `agent.metrics` after an update, and hands them to `agent.on_update`."""
+    """Sets `agent.metrics` after an update, and hands them to `agent.on_update`.
+
+    Args:
+        agent: whose update it was.
+        batch: what it learned from.
+        advantages: of its texts [n], or of their tokens [n, T], 0 in the padding.
+        told: by `descend`, and what else its metrics have.
+        group_size: texts of a prompt.
+        metrics_type: a frozen dataclass with the fields of `TextMetrics`.
+    """
     ratios = np.where(batch.mask, batch.log_probs - batch.ref_log_probs, 0.0).sum(axis=1)
     groups = np.asarray(batch.rewards).reshape(-1, group_size)
+    if advantages.ndim == 2:
+        advantages = advantages[torch.from_numpy(batch.mask).to(advantages.device)]
     tell(
         agent,
-        TextMetrics,
+        metrics_type,
         reward=float(np.mean(batch.rewards)),
         reward_std=float(np.std(batch.rewards)),
         gold=math.nan if batch.gold is None else float(np.mean(batch.gold)),

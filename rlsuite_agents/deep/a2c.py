@@ -28,8 +28,9 @@ from rlsuite_agents.parts.actor_critic import ActorCritic, LossSettings
 from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.device import fetched
 from rlsuite_agents.parts.metrics import of_advantages, tell
-from rlsuite_agents.parts.optimizers import RMSProp
+from rlsuite_agents.parts.optimizers import finite_norms, rmsprop
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
@@ -58,7 +59,7 @@ class A2CConfig:
     vf_coef: float = 0.5  # c₁, at least 0
     max_grad_norm: float = 0.5  # above 0
     rms_prop_eps: float = 1e-5  # ε of RMSprop, above 0
-    net_arch: tuple[int, ...] = (64, 64)  # hidden layers of each network
+    net_arch: tuple[int, ...] | None = None  # hidden layers; None: (64, 64), of images ()
     activation: Literal["tanh", "relu"] = "tanh"  # between them
     normalize_observations: bool = False  # by running mean and standard deviation
     normalize_rewards: bool = False  # by the running standard deviation of the return
@@ -75,7 +76,7 @@ class A2CConfig:
         for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
             check_flag(self, name)
         check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_widths(self, "net_arch", none=True)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
         if self.normalize_advantage and self.num_envs * self.n_steps < 2:
@@ -107,7 +108,8 @@ class A2CMetrics:
 class A2C:
     """A2C for `Discrete` actions with masks, and for `Box` actions.
 
-    It acts and learns in NumPy, by gradients written by hand and compiled loops.
+    On a CPU it acts and learns in NumPy, by gradients written by hand and compiled loops; on CUDA,
+    and from images, in torch.
 
     Attributes:
         metrics: of the latest update, None before the first.
@@ -139,23 +141,24 @@ class A2C:
     ) -> None:
         make_rollout = partial(Rollout, config.n_steps, config.num_envs)
         set_up(self, env, config, seed, device, make_rollout)
-        self.optimizer = RMSProp(self.networks.parameters, config.rms_prop_eps)
+        self.optimizer = rmsprop(self.networks.parameters, config.rms_prop_eps)
 
     def update(self) -> None:
         """One gradient step on the whole rollout."""
-        c = self.config
-        e = self.rollout.experience(self.networks.values_of, c.gamma, c.gae_lambda)
+        c, n = self.config, self.networks
+        e = self.rollout.experience(n.values_of, c.gamma, c.gae_lambda, n.place)
         learning_rate = rate_at(c.learning_rate, self.num_timesteps - len(e), c.total_timesteps)
         loss = LossSettings(math.inf, math.inf, c.ent_coef, c.vf_coef, c.normalize_advantage)
-        sums = self.networks.gradient(e, np.arange(len(e)), loss)
+        sums = n.gradient(e.placed(n.place), n.place(np.arange(len(e))), loss)
         norm = self.optimizer.step(learning_rate, c.max_grad_norm)
+        sums, norm = fetched([sums])[0], finite_norms(fetched([norm]))[0]
         tell(
             self,
             A2CMetrics,
             policy_loss=float(sums[POLICY_LOSS]),
             value_loss=float(sums[VALUE_LOSS]),
             entropy=float(sums[ENTROPY]),
-            gradient_norm=norm,
+            gradient_norm=float(norm),
             learning_rate=learning_rate,
             **of_advantages(e),
         )

@@ -30,11 +30,13 @@ from rlsuite_agents.functional.exploration import epsilon_greedy, epsilon_greedy
 from rlsuite_agents.functional.value_based import LARGEST_Q, LOSS, MEAN_ERROR, MEAN_Q
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
 from rlsuite_agents.parts.collector import learn_in_lanes
-from rlsuite_agents.parts.device import resolve_device, single_thread
+from rlsuite_agents.parts.convolution import body_of
+from rlsuite_agents.parts.device import fetched, resolve_device
+from rlsuite_agents.parts.device_networks import DeviceQNetwork
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.lanes import lanes_of
 from rlsuite_agents.parts.metrics import start_clock, tell
-from rlsuite_agents.parts.optimizers import Adam
+from rlsuite_agents.parts.optimizers import adam, finite_norms
 from rlsuite_agents.parts.predict import mask_rows, predict
 from rlsuite_agents.parts.q_network import QNetwork
 from rlsuite_agents.parts.replay import Replay
@@ -46,6 +48,7 @@ from rlsuite_agents.parts.settings import (
     check_flag,
     check_range,
     check_widths,
+    hidden_layers,
 )
 from rlsuite_agents.parts.spaces import discrete_size, single_spaces
 
@@ -78,7 +81,7 @@ class DQNConfig:
     priority_beta: float = 0.4  # β of the weights at first, in [0, 1]
     priority_beta_steps: int = 100_000  # in which β rises to 1, linearly
     max_grad_norm: float = 10.0  # above 0
-    net_arch: tuple[int, ...] = (64, 64)  # hidden layers
+    net_arch: tuple[int, ...] | None = None  # hidden layers; None: (64, 64), of images ()
     activation: Literal["tanh", "relu"] = "relu"  # between them
 
     def __post_init__(self) -> None:
@@ -96,7 +99,7 @@ class DQNConfig:
         for name in ("double", "dueling", "prioritized"):
             check_flag(self, name)
         check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_widths(self, "net_arch", none=True)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
         if self.gradient_steps == 0:
@@ -126,7 +129,8 @@ class DQNMetrics:
 class DQN:
     """DQN for `Discrete` actions, with masks.
 
-    It acts and learns in NumPy, by gradients written by hand and compiled loops.
+    On a CPU it acts and learns in NumPy, by gradients written by hand and compiled loops; on CUDA,
+    and from images, in torch.
 
     Attributes:
         metrics: of the latest update, None before the first.
@@ -145,24 +149,15 @@ class DQN:
         self.rng = generator(seed, Stream.AGENT, 0)
         self.prediction_rng = generator(seed, Stream.AGENT, 1)
         observation_space, action_space = single_spaces(env)
-        self.encoder = Encoder(observation_space)
+        self.encoder = Encoder(observation_space, images=True)
         n_actions = discrete_size(action_space, "DQN's action space")
-        self.networks = QNetwork(
-            self.encoder.size,
-            n_actions,
-            config.net_arch,
-            config.activation,
-            tau=config.tau,
-            double=config.double,
-            dueling=config.dueling,
-            rng=generator(seed, Stream.AGENT, 2),
-            device=self.device,
-        )
-        self.optimizer = Adam(self.networks.parameters)
+        self.networks = self._networks(n_actions, generator(seed, Stream.AGENT, 2))
+        self.optimizer = adam(self.networks.parameters)
         self.replay = Replay(
             config.buffer_size,
             self.encoder.size,
             n_actions,
+            dtype=self.encoder.dtype,
             lanes=config.num_envs,
             n_steps=config.n_steps,
             gamma=config.gamma,
@@ -173,6 +168,15 @@ class DQN:
         self.metrics: DQNMetrics | None = None
         self.on_update: Callable[[DQNMetrics], Any] | None = None
         start_clock(self)
+
+    def _networks(self, n_actions: int, rng: np.random.Generator) -> QNetwork | DeviceQNetwork:
+        """By hand on a CPU; on a device, and behind convolutions, by autograd."""
+        c, width, image = self.config, self.encoder.size, self.encoder.image
+        rest = (n_actions, hidden_layers(c.net_arch, image), c.activation)
+        settings: Any = {"tau": c.tau, "double": c.double, "dueling": c.dueling, "rng": rng}
+        if image is None and self.device.type == "cpu":
+            return QNetwork(width, *rest, **settings)
+        return DeviceQNetwork(body_of(width, image), *rest, **settings, device=self.device)
 
     def learn(self, total_timesteps: int, callback: Callback | None = None) -> DQN:
         """Takes `total_timesteps` further steps, all environments together; may be called again.
@@ -189,7 +193,7 @@ class DQN:
             DivergenceError: the loss or its gradient is not finite any more.
         """
         start_clock(self)
-        with single_thread():
+        with self.networks.learning():
             return learn_in_lanes(self, total_timesteps, callback)
 
     @property
@@ -220,7 +224,7 @@ class DQN:
             self._update(due * (c.train_freq if c.gradient_steps == -1 else c.gradient_steps))
         return taken
 
-    def _explore(self, features: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _explore(self, features: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """An ε-greedy action for each row [N, d], each with a coin of its own."""
         q, epsilon = self.networks.values(features).tolist(), self.epsilon
         rows = mask.tolist() if len(mask) else [None] * len(q)
@@ -235,7 +239,7 @@ class DQN:
         c = self.config
         learning_rate = rate_at(c.learning_rate, self.num_timesteps - 1, c.total_timesteps)
         left = rate_at(f"lin_{1.0 - c.priority_beta}", self.num_timesteps, c.priority_beta_steps)
-        sums, norm = np.empty((minibatches, 4)), 0.0
+        sums, norms = np.empty((minibatches, 4)), []
         for k in range(minibatches):
             batch = self.replay.draw(c.batch_size, self.rng, 1.0 - left)
             sums[k], errors = self.networks.gradient(batch)
@@ -244,9 +248,9 @@ class DQN:
                     f"step {self.num_timesteps}: the loss is {sums[k, LOSS]}: the Q values have no "
                     "bounds. Lower learning_rate, raise target_update_interval, or scale rewards."
                 )
-            norm += self.optimizer.step(learning_rate, c.max_grad_norm)
+            norms.append(self.optimizer.step(learning_rate, c.max_grad_norm))
             self.replay.learned(batch.rows, errors)
-        self._tell(sums, norm / minibatches, learning_rate)
+        self._tell(sums, float(finite_norms(fetched(norms)).mean()), learning_rate)
 
     def _tell(self, sums: NDArray[np.float64], norm: float, learning_rate: float) -> None:
         """The metrics of an update from what its minibatches [M, 4] gave."""
@@ -314,8 +318,7 @@ class DQN:
         agent, found = load_agent_checkpoint(cls, path, env, device)
         networks = agent.networks
         for name, parameters in (("parameters", networks.parameters), ("target", networks.target)):
-            vector = parameters.vector
-            vector[:] = found.array(name, vector.shape, np.float32)
+            parameters.put(found.array(name, parameters.vector.shape, np.float32))
         for part in (agent.optimizer, agent.replay, agent.episodes):
             part.restore(found)
         agent.unspent = int(found.value("own", dict)["unspent"])

@@ -29,8 +29,9 @@ from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSetti
 from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.device import fetched
 from rlsuite_agents.parts.metrics import of_advantages, tell
-from rlsuite_agents.parts.optimizers import Adam
+from rlsuite_agents.parts.optimizers import adam, finite_norms
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
@@ -63,7 +64,7 @@ class PPOConfig:
     vf_coef: float = 0.5  # c₁, at least 0
     max_grad_norm: float = 0.5  # above 0
     target_kl: float | None = None  # the epochs stop beyond 1.5 times this; None: never
-    net_arch: tuple[int, ...] = (64, 64)  # hidden layers of each network
+    net_arch: tuple[int, ...] | None = None  # hidden layers; None: (64, 64), of images ()
     activation: Literal["tanh", "relu"] = "tanh"  # between them
     normalize_observations: bool = False  # by running mean and standard deviation
     normalize_rewards: bool = False  # by the running standard deviation of the return
@@ -81,7 +82,7 @@ class PPOConfig:
         for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
             check_flag(self, name)
         check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_widths(self, "net_arch", none=True)
         check_rate(self, "learning_rate")
         check_rate(self, "clip_range")
         check_rate(self, "clip_range_vf", none=True)
@@ -119,7 +120,8 @@ class PPOMetrics:
 class PPO:
     """PPO for `Discrete` actions with masks, and for `Box` actions.
 
-    It acts and learns in NumPy, by gradients written by hand and compiled loops.
+    On a CPU it acts and learns in NumPy, by gradients written by hand and compiled loops; on CUDA,
+    and from images, in torch.
 
     Attributes:
         metrics: of the latest update, None before the first.
@@ -151,12 +153,12 @@ class PPO:
     ) -> None:
         make_rollout = partial(Rollout, config.n_steps, config.num_envs)
         set_up(self, env, config, seed, device, make_rollout)
-        self.optimizer = Adam(self.networks.parameters, eps=1e-5)
+        self.optimizer = adam(self.networks.parameters, eps=1e-5)
 
     def update(self) -> None:
         """`n_epochs` passes over the rollout in minibatches."""
-        c = self.config
-        e = self.rollout.experience(self.networks.values_of, c.gamma, c.gae_lambda)
+        c, n = self.config, self.networks
+        e = self.rollout.experience(n.values_of, c.gamma, c.gae_lambda, n.place)
         learning_rate, loss = self._rates(self.num_timesteps - len(e))
         sums, norms = self._epochs(e, learning_rate, loss)
         mean = sums.mean(axis=0)
@@ -168,7 +170,7 @@ class PPO:
             entropy=float(mean[ENTROPY]),
             approx_kl=float(mean[KL]),
             clip_fraction=float(mean[CLIPPED]),
-            gradient_norm=float(np.mean(norms)) if norms else math.nan,
+            gradient_norm=float(norms.mean()) if len(norms) else math.nan,
             learning_rate=learning_rate,
             clip_range=loss.clip_range,
             gradient_steps=len(norms),
@@ -187,16 +189,17 @@ class PPO:
 
     def _epochs(
         self, e: Experience, learning_rate: float, loss: LossSettings
-    ) -> tuple[NDArray[np.float64], list[float]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The gradient steps: means of each minibatch [M, 5], norm of each gradient taken."""
-        c = self.config
-        sums: list[NDArray[np.float64]] = []
-        norms: list[float] = []
+        c, n = self.config, self.networks
+        e = e.placed(n.place)
+        sums: list[Any] = []
+        norms: list[Any] = []
         for _ in range(c.n_epochs):
-            order = self.rng.permutation(len(e))
+            order = n.place(self.rng.permutation(len(e)))
             for start in range(0, len(e), c.batch_size):
-                sums.append(self.networks.gradient(e, order[start : start + c.batch_size], loss))
+                sums.append(n.gradient(e, order[start : start + c.batch_size], loss))
                 if c.target_kl is not None and sums[-1][KL] > 1.5 * c.target_kl:
-                    return np.array(sums), norms
+                    return fetched(sums), finite_norms(fetched(norms))
                 norms.append(self.optimizer.step(learning_rate, c.max_grad_norm))
-        return np.array(sums), norms
+        return fetched(sums), finite_norms(fetched(norms))

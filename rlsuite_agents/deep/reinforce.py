@@ -33,9 +33,10 @@ from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSetti
 from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
 from rlsuite_agents.parts.collector import Collector
+from rlsuite_agents.parts.device import fetched
 from rlsuite_agents.parts.episodes import Episodes, WholeEpisodes
 from rlsuite_agents.parts.metrics import of_advantages, tell
-from rlsuite_agents.parts.optimizers import Adam
+from rlsuite_agents.parts.optimizers import adam, finite_norms
 from rlsuite_agents.parts.rollout import EpisodeTotals
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
@@ -162,29 +163,28 @@ class Reinforce:
         device: str = "cpu",
     ) -> None:
         make_rollout = partial(Episodes, config.episodes_per_update, config.num_envs)
-        set_up(self, env, config, seed, device, make_rollout)
-        for network in (self.networks.policy, self.networks.value):
-            network.layers[-1][0][:] = 0.0
-        self.optimizer = Adam(self.networks.parameters)
+        set_up(self, env, config, seed, device, make_rollout, gains=(0.0, 0.0))
+        self.optimizer = adam(self.networks.parameters)
 
     def update(self) -> None:
         """One gradient step on all episodes of the batch."""
-        c = self.config
+        c, n = self.config, self.networks
         batch = self.rollout.take()
         e = self.experience(batch)
         learning_rate = rate_at(c.learning_rate, self.num_timesteps - 1, c.total_timesteps)
         learns_value = c.baseline == "value"
         value_weight = c.vf_coef if learns_value else 0.0
         loss = LossSettings(math.inf, math.inf, c.ent_coef, value_weight, c.normalize_advantage)
-        sums = self.networks.gradient(e, np.arange(len(e)), loss)
+        sums = n.gradient(e.placed(n.place), n.place(np.arange(len(e))), loss)
         norm = self.optimizer.step(learning_rate, c.max_grad_norm or math.inf)
+        sums, norm = fetched([sums])[0], finite_norms(fetched([norm]))[0]
         tell(
             self,
             ReinforceMetrics,
             policy_loss=float(sums[POLICY_LOSS]),
             value_loss=float(sums[VALUE_LOSS]) if learns_value else math.nan,
             entropy=float(sums[ENTROPY]),
-            gradient_norm=norm,
+            gradient_norm=float(norm),
             learning_rate=learning_rate,
             batch_episodes=len(batch.lengths),
             batch_steps=len(e),

@@ -7,31 +7,31 @@ PPO"): the ratio is 1 there, and nothing is clipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rlsuite_agents.functional.actor_critic import standardise, value_gradient
-from rlsuite_agents.parts.autograd import autograd_gradient
 from rlsuite_agents.parts.compiled import kept
+from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.heads import Head
 from rlsuite_agents.parts.mlp_gradient import ActivationName, Network, Parameters, layer_shapes
 from rlsuite_agents.parts.networks import evaluate_rows, relu
 
-__all__ = ["ActorCritic", "Experience", "LossSettings"]
+__all__ = ["ActorCritic", "Experience", "LossSettings", "two_networks"]
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Experience:
-    """n steps to learn from, in any order."""
+    """n steps to learn from, in any order; arrays, or tensors that lie where they are needed."""
 
-    features: Floats  # [n, d]
+    features: Any  # float32 or, of images, uint8 [n, d]
     mask: NDArray[np.bool_]  # allowed actions [n, A], or [0, 0]
     actions: NDArray[Any]  # int64 [n], or float32 [n, D]
     log_prob: Floats  # of the policy that acted, [n]
@@ -41,6 +41,15 @@ class Experience:
 
     def __len__(self) -> int:
         return len(self.log_prob)
+
+    def placed(self, place: Callable[[Any], Any]) -> Experience:
+        """The same with each column put elsewhere."""
+        return Experience(*(place(getattr(self, name)) for name in self.__slots__))
+
+    def rows(self, rows: Any) -> Experience:
+        """Some of the steps: rows [B], indices or a mask [n]."""
+        columns = (getattr(self, name) for name in self.__slots__)
+        return Experience(*(c[rows] if len(c) else c for c in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +73,9 @@ class ActorCritic:
         hidden: Sequence[int],
         activation: ActivationName,
         rng: np.random.Generator,
-        device: torch.device,
+        gains: tuple[float, float] = (0.01, 1.0),
     ) -> None:
-        """Draws the weights: gain √2 in the body, 0.01 for the policy's outputs, 1 for the value.
+        """Draws the weights, with gain √2 in the body.
 
         Args:
             inputs: length d of a row of features.
@@ -74,21 +83,21 @@ class ActorCritic:
             hidden: widths of the hidden layers of each network.
             activation: between them.
             rng: draws the weights; log σ starts at 0.
-            device: where gradients are computed; the parameters lie on the CPU, where it acts.
+            gains: of the last layers, of policy and value.
         """
-        sizes = (inputs, *hidden)
-        shapes = {
-            **layer_shapes("policy", (*sizes, head.size)),
-            **layer_shapes("value", (*sizes, 1)),
-            **head.shapes(),
-        }
-        self.head, self.device, self.parameters = head, device, Parameters(shapes)
-        self.policy = Network(self.parameters, "policy", (*sizes, head.size), activation)
-        self.value = Network(self.parameters, "value", (*sizes, 1), activation)
-        body = [2.0**0.5] * len(hidden)
-        self.policy.initialise(rng, [*body, 0.01])
-        self.value.initialise(rng, [*body, 1.0])
+        self.head = head
+        self.parameters, self.policy, self.value = two_networks(
+            {}, inputs, head, hidden, activation, rng, gains
+        )
         self._rowwise = np.tanh if activation == "tanh" else relu
+
+    def learning(self) -> AbstractContextManager[None]:
+        """What `learn` runs in: one thread."""
+        return single_thread()
+
+    def place(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array where gradients by hand want it: it is there."""
+        return array
 
     def act(
         self, features: Floats, mask: NDArray[np.bool_], rng: np.random.Generator
@@ -109,8 +118,6 @@ class ActorCritic:
         Returns:
             Means over the minibatch, [5]; see `functional.actor_critic`.
         """
-        if self.device.type != "cpu":
-            return autograd_gradient(self, e, rows, settings, self.device)
         s, sums = settings, np.zeros(5)
         x = e.features.take(rows, axis=0)
         advantages = e.advantages.take(rows)
@@ -135,3 +142,34 @@ class ActorCritic:
     def values_by_row(self, features: Floats) -> Floats:
         """v̂ [B], each row computed as if it were alone."""
         return evaluate_rows(self.value.layers, features, self._rowwise)[:, 0]
+
+
+def two_networks(
+    before: Mapping[str, Sequence[int]],
+    inputs: int,
+    head: Head,
+    hidden: Sequence[int],
+    activation: ActivationName,
+    rng: np.random.Generator,
+    gains: tuple[float, float],
+) -> tuple[Parameters, Network, Network]:
+    """All parameters, and a policy and a value network on them, drawn as `ActorCritic` says.
+
+    `before`: shapes of what reads the observations, which is left 0; `inputs`: how much it puts
+    out.
+    """
+    sizes = (inputs, *hidden)
+    parameters = Parameters(
+        {
+            **before,
+            **layer_shapes("policy", (*sizes, head.size)),
+            **layer_shapes("value", (*sizes, 1)),
+            **head.shapes(),
+        }
+    )
+    policy = Network(parameters, "policy", (*sizes, head.size), activation)
+    value = Network(parameters, "value", (*sizes, 1), activation)
+    body = [2.0**0.5] * len(hidden)
+    policy.initialise(rng, [*body, gains[0]])
+    value.initialise(rng, [*body, gains[1]])
+    return parameters, policy, value

@@ -7,18 +7,23 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 
 from registry.contracts import Callback
+from registry.errors import SettingError
 from registry.seeding import Stream, generator
 from rlsuite_agents.parts.actor_critic import ActorCritic
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
 from rlsuite_agents.parts.collector import Collector, learn_in_lanes
-from rlsuite_agents.parts.device import resolve_device, single_thread
+from rlsuite_agents.parts.convolution import body_of
+from rlsuite_agents.parts.device import resolve_device
+from rlsuite_agents.parts.device_networks import DeviceActorCritic
 from rlsuite_agents.parts.episodes import Episodes
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.heads import Head, head_of
 from rlsuite_agents.parts.metrics import start_clock
 from rlsuite_agents.parts.rollout import Rollout
+from rlsuite_agents.parts.settings import hidden_layers
 from rlsuite_agents.parts.spaces import single_spaces
 
 __all__ = ["learn", "load", "save", "set_up", "step"]
@@ -30,7 +35,8 @@ def set_up(
     config: Any,
     seed: int,
     device: str,
-    make_rollout: Callable[[int, Head], Rollout | Episodes],
+    make_rollout: Callable[[int, Head, Any], Rollout | Episodes],
+    gains: tuple[float, float] = (0.01, 1.0),
 ) -> None:
     """Gives an agent its attributes: generators, encoder, head, networks, collector, counters.
 
@@ -40,10 +46,13 @@ def set_up(
         config: its settings.
         seed: of all randomness.
         device: where gradients are computed.
-        make_rollout: what holds experience, from the length of a row of features and the head.
+        make_rollout: what holds experience, from the length of a row of features, the head, and
+            the type of the features.
+        gains: of the first weights of the last layers, of policy and value.
 
     Raises:
-        SettingError: the device is not there, or `num_envs` does not fit the environment.
+        SettingError: the device is not there, `num_envs` does not fit the environment, or images
+            are to be normalised.
         UnsupportedSpaceError: the spaces cannot be handled.
     """
     agent.env, agent.config, agent.num_timesteps, agent.unspent = env, config, 0, 0
@@ -51,21 +60,35 @@ def set_up(
     agent.rng = generator(seed, Stream.AGENT, 0)
     agent.prediction_rng = generator(seed, Stream.AGENT, 1)
     observation_space, action_space = single_spaces(env)
-    agent.encoder = Encoder(observation_space)
+    agent.encoder = encoder = Encoder(observation_space, images=True)
     agent.head = head_of(action_space, type(agent).__name__)
-    agent.networks = ActorCritic(
-        agent.encoder.size,
-        agent.head,
-        config.net_arch,
-        config.activation,
-        generator(seed, Stream.AGENT, 2),
-        agent.device,
-    )
-    agent.rollout = make_rollout(agent.encoder.size, agent.head)
+    agent.networks = _networks(encoder, agent.head, config, agent.device, seed, gains)
+    agent.rollout = make_rollout(encoder.size, agent.head, encoder.dtype)
     agent.collector = Collector(env, config, agent.encoder, agent.head, agent.rollout, seed)
     agent.session, agent.episodes = agent.collector.lanes, agent.collector.episodes
     agent.metrics, agent.on_update = None, None
     start_clock(agent)
+
+
+def _networks(
+    encoder: Encoder,
+    head: Head,
+    config: Any,
+    device: torch.device,
+    seed: int,
+    gains: tuple[float, float],
+) -> ActorCritic | DeviceActorCritic:
+    """By hand on a CPU; on a device, and behind convolutions, by autograd."""
+    if encoder.image is not None and config.normalize_observations:
+        raise SettingError(
+            f"{type(config).__name__}.normalize_observations is for rows of numbers; the bytes of "
+            "an image are divided by 255 anyway. Leave it False."
+        )
+    hidden = hidden_layers(config.net_arch, encoder.image)
+    rest = (head, hidden, config.activation, generator(seed, Stream.AGENT, 2))
+    if encoder.image is None and device.type == "cpu":
+        return ActorCritic(encoder.size, *rest, gains)
+    return DeviceActorCritic(body_of(encoder.size, encoder.image), *rest, device, gains)
 
 
 def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) -> Any:
@@ -84,7 +107,7 @@ def learn(agent: Any, total_timesteps: int, callback: Callback | None = None) ->
         DivergenceError: the loss has no finite gradient any more.
     """
     start_clock(agent)
-    with single_thread():
+    with agent.networks.learning():
         return learn_in_lanes(agent, total_timesteps, callback)
 
 
@@ -115,8 +138,8 @@ def load(cls: Any, path: str | PathLike[str], env: Any = None, device: str = "cp
         CheckpointError: the file cannot be used, or belongs to another environment.
     """
     agent, found = load_agent_checkpoint(cls, path, env, device)
-    vector, own = agent.networks.parameters.vector, found.value("own", dict)
-    vector[:] = found.array("parameters", vector.shape, np.float32)
+    parameters, own = agent.networks.parameters, found.value("own", dict)
+    parameters.put(found.array("parameters", parameters.vector.shape, np.float32))
     agent.optimizer.restore(found)
     agent.collector.restore(found, own)
     agent.unspent = int(own["unspent"])

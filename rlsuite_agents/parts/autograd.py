@@ -1,10 +1,12 @@
-"""Gradients by torch's autograd: the twins of those of `ActorCritic` and `QNetwork` in tests.
+"""Losses of actor-critic and Q-learning agents for torch's autograd.
 
-They are also what learns on CUDA, where kernels written for a CPU do not run.
+They are what learns on CUDA and from images, and the twins that gradients by hand are held to.
+Nothing here asks the device for a number: what is to be told comes as tensors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,94 +18,151 @@ from torch.nn.functional import huber_loss, linear
 from rlsuite_agents.functional.actor_critic import HALF_LOG_TAU
 from rlsuite_agents.functional.policy_gradient import clipped_surrogate_loss, entropy
 
-__all__ = ["autograd_gradient", "autograd_q_gradient"]
+__all__ = [
+    "actor_critic_loss",
+    "autograd_gradient",
+    "autograd_q_gradient",
+    "dueling",
+    "mlp",
+    "q_loss",
+]
+
+Named = Mapping[str, Tensor]
+
+
+def mlp(theta: Named, name: str, depth: int, activation: str, x: Tensor) -> Tensor:
+    """What `mlp_gradient.Network.forward` computes: [B, inputs] to [B, outputs].
+
+    Args:
+        theta: the parameters, by name.
+        name: of the network.
+        depth: number of layers.
+        activation: "tanh" or "relu", between them.
+        x: inputs.
+    """
+    between = torch.tanh if activation == "tanh" else torch.relu
+    for k in range(depth):
+        x = linear(x, theta[f"{name}.weight{k}"].T, theta[f"{name}.bias{k}"])
+        x = between(x) if k < depth - 1 else x
+    return x
+
+
+def actor_critic_loss(
+    outputs: Tensor, values: Tensor, log_std: Tensor | None, batch: Any, settings: Any
+) -> tuple[Tensor, Tensor]:
+    """The loss of `ActorCritic`, and the means over the minibatch that its `gradient` returns.
+
+    Args:
+        outputs: logits [B, A], or means [B, D].
+        values: v, [B].
+        log_std: log σ [D] where the actions are continuous.
+        batch: an `Experience` of B rows, of tensors.
+        settings: `LossSettings`.
+
+    Returns:
+        L, and the means [5] of `functional.actor_critic`.
+    """
+    s, advantages = settings, batch.advantages
+    if s.normalize_advantage and len(advantages) > 1:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    if log_std is None:
+        if len(batch.mask):
+            outputs = outputs.masked_fill(~batch.mask, -torch.inf)
+        log_prob = torch.log_softmax(outputs, 1).gather(1, batch.actions[:, None])[:, 0]
+        h = entropy(outputs).mean()
+    else:
+        log_prob, h = _gaussian(outputs, log_std, batch.actions)
+    policy_loss = clipped_surrogate_loss(log_prob, batch.log_prob, advantages, s.clip_range)
+    value_loss = _value_loss(values, batch.values, batch.returns, s.clip_range_vf)
+    loss = policy_loss - s.entropy_weight * h + s.value_weight * value_loss
+    ratio = torch.exp(log_prob - batch.log_prob).detach()
+    kl = (ratio - 1 - (log_prob - batch.log_prob)).mean()
+    clipped = ((ratio - 1).abs() > s.clip_range).float().mean()
+    return loss, torch.stack([policy_loss, h, kl, clipped, value_loss]).detach()
+
+
+def q_loss(
+    q: Tensor, q_next: Tensor, q_select: Tensor, batch: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weighted Huber loss of `functional.value_based`, for targets that are constants.
+
+    Args:
+        q: Q(S, ·; θ), [B, A].
+        q_next: Q(S', ·; θ⁻), [B, A].
+        q_select: what the best action in S' is found by, [B, A].
+        batch: a `Batch`, of tensors.
+
+    Returns:
+        L, the means of `huber_gradient` [4], and |δ| of each row [B].
+    """
+    with torch.no_grad():
+        if len(batch.mask):
+            q_select = q_select.masked_fill(~batch.mask, -torch.inf)
+        best = q_next.gather(1, q_select.argmax(1, keepdim=True))[:, 0]
+        targets = batch.rewards + batch.discounts * best
+    taken = q.gather(1, batch.actions[:, None])[:, 0]
+    loss = (batch.weights * huber_loss(taken, targets, reduction="none")).mean()
+    errors = (taken - targets).detach().abs()
+    return loss, torch.stack([loss, errors.mean(), taken.mean(), q.max()]).detach(), errors
+
+
+def dueling(outputs: Tensor) -> Tensor:
+    """Q [B, A] from the advantages and, last, the value, [B, A + 1] (Wang et al. 2016, eq. 9)."""
+    advantages, value = outputs[:, :-1], outputs[:, -1:]
+    return value + advantages - advantages.mean(1, keepdim=True)
 
 
 def autograd_gradient(
     networks: Any, e: Any, rows: NDArray[np.int64], settings: Any, device: torch.device | str
 ) -> NDArray[np.float64]:
     """`ActorCritic.gradient`, computed by torch on a device; arguments and results are the same."""
-    s = settings
-    theta = {
-        name: torch.tensor(value, device=device, requires_grad=True)
-        for name, value in networks.parameters.values.items()
-    }
-
-    def batch(column: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(column[rows]).to(device)
-
-    x, advantages = batch(e.features), batch(e.advantages)
-    if s.normalize_advantage and len(rows) > 1:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    outputs, values = (_forward(theta, name, networks, x) for name in ("policy", "value"))
-    if "log_std" in theta:
-        log_prob, h = _gaussian(outputs, theta["log_std"], batch(e.actions))
-    else:
-        if len(e.mask):
-            outputs = outputs.masked_fill(~batch(e.mask), -torch.inf)
-        log_prob = torch.log_softmax(outputs, 1).gather(1, batch(e.actions)[:, None])[:, 0]
-        h = entropy(outputs).mean()
-    old = batch(e.log_prob)
-    policy_loss = clipped_surrogate_loss(log_prob, old, advantages, s.clip_range)
-    value_loss = _value_loss(values[:, 0], batch(e.values), batch(e.returns), s.clip_range_vf)
-    (policy_loss - s.entropy_weight * h + s.value_weight * value_loss).backward()
-    for name, tensor in theta.items():
-        assert tensor.grad is not None
-        networks.parameters.gradients[name][:] = tensor.grad.cpu().numpy()
-    ratio = torch.exp(log_prob - old).detach()
-    kl = (ratio - 1 - (log_prob - old)).mean()
-    clipped = ((ratio - 1).abs() > s.clip_range).float().mean()
-    return np.array([v.item() for v in (policy_loss, h, kl, clipped, value_loss)])
+    theta = _leaves(networks.parameters, device)
+    batch = e.placed(lambda column: torch.from_numpy(column).to(device)).rows(rows)
+    outputs, values = (
+        _forward(theta, name, getattr(networks, name), batch.features)
+        for name in ("policy", "value")
+    )
+    loss, sums = actor_critic_loss(outputs, values[:, 0], theta.get("log_std"), batch, settings)
+    loss.backward()
+    _write_gradients(theta, networks.parameters)
+    return sums.cpu().numpy().astype(np.float64)
 
 
 def autograd_q_gradient(
     networks: Any, batch: Any, device: torch.device | str
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """`QNetwork.gradient`, computed by torch on a device; arguments and results are the same."""
-    theta, target = (
-        {name: torch.tensor(value, device=device) for name, value in parameters.values.items()}
-        for parameters in (networks.parameters, networks.target)
-    )
+    theta, target = (_leaves(p, device) for p in (networks.parameters, networks.target))
+    batch = batch.placed(lambda column: torch.from_numpy(column).to(device))
 
-    def column(name: str) -> Tensor:
-        return torch.from_numpy(getattr(batch, name)).to(device)
+    def q_of(weights: Named, x: Tensor) -> Tensor:
+        outputs = _forward(weights, "q", networks.q, x)
+        return dueling(outputs) if networks.dueling else outputs
 
-    def q_of(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        outputs = _forward(weights, "q", networks, x)
-        if not networks.dueling:
-            return outputs
-        advantages, value = outputs[:, :-1], outputs[:, -1:]
-        return value + advantages - advantages.mean(1, keepdim=True)
-
-    ahead = column("ahead")
-    q_next = q_of(target, ahead)
-    q_select = q_of(theta, ahead) if networks.double else q_next
-    if len(batch.mask):
-        q_select = q_select.masked_fill(~column("mask"), -torch.inf)
-    best = q_next.gather(1, q_select.argmax(1, keepdim=True))[:, 0]
-    targets = column("rewards") + column("discounts") * best
-    for tensor in theta.values():
-        tensor.requires_grad_()
-    q = q_of(theta, column("features"))
-    taken = q.gather(1, column("actions")[:, None])[:, 0]
-    loss = (column("weights") * huber_loss(taken, targets, reduction="none")).mean()
+    with torch.no_grad():
+        q_next = q_of(target, batch.ahead)
+        q_select = q_of(theta, batch.ahead) if networks.double else q_next
+    loss, sums, errors = q_loss(q_of(theta, batch.features), q_next, q_select, batch)
     loss.backward()
+    _write_gradients(theta, networks.parameters)
+    return sums.cpu().numpy().astype(np.float64), errors.cpu().numpy()
+
+
+def _leaves(parameters: Any, device: torch.device | str) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor(value, device=device, requires_grad=True)
+        for name, value in parameters.values.items()
+    }
+
+
+def _forward(theta: Named, name: str, network: Any, x: Tensor) -> Tensor:
+    return mlp(theta, name, len(network.layers), network.activation, x)
+
+
+def _write_gradients(theta: Named, parameters: Any) -> None:
     for name, tensor in theta.items():
         assert tensor.grad is not None
-        networks.parameters.gradients[name][:] = tensor.grad.cpu().numpy()
-    errors = (taken - targets).detach().abs()
-    sums = [v.item() for v in (loss, errors.mean(), taken.mean(), q.max())]
-    return np.array(sums), errors.cpu().numpy()
-
-
-def _forward(theta: dict[str, Tensor], name: str, networks: Any, x: Tensor) -> Tensor:
-    network = getattr(networks, name)
-    activation = torch.tanh if network.activation == "tanh" else torch.relu
-    last = len(network.layers) - 1
-    for k in range(last + 1):
-        x = linear(x, theta[f"{name}.weight{k}"].T, theta[f"{name}.bias{k}"])
-        x = activation(x) if k < last else x
-    return x
+        parameters.gradients[name][:] = tensor.grad.cpu().numpy()
 
 
 def _gaussian(means: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

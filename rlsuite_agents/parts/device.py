@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from registry.errors import SettingError
 from rlsuite_agents.parts.threads import one_blas_thread
 
-__all__ = ["resolve_device", "single_thread"]
+__all__ = ["fetched", "reproducible", "resolve_device", "single_thread"]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -42,3 +45,23 @@ def single_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Convolutions on CUDA that give the same numbers each time, and those of a CPU to 1e-4.
+
+    That is without TF32, whose products have 10 bits of precision, and without algorithms that add
+    up in the order in which threads happen to finish.
+    """
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+def fetched(values: Sequence[Any]) -> NDArray[np.float64]:
+    """What minibatches gave, one below the other: tensors come from their device all at once."""
+    if values and isinstance(values[0], torch.Tensor):
+        return torch.stack(list(values)).cpu().numpy().astype(np.float64)
+    return np.array(values, np.float64)

@@ -39,7 +39,9 @@ class WholeEpisodes:
 class Episodes:
     """Keeps steps until their episodes are over, and those until there are enough."""
 
-    def __init__(self, wanted: int, lanes: int, width: int, head: Head) -> None:
+    def __init__(
+        self, wanted: int, lanes: int, width: int, head: Head, dtype: Any = np.float32
+    ) -> None:
         """Empty.
 
         Args:
@@ -47,10 +49,12 @@ class Episodes:
             lanes: N.
             width: d, of a row of features.
             head: says what actions look like.
+            dtype: of features.
         """
-        self.wanted, self._n_actions, self._width = wanted, head.size, width
+        self.wanted, self._n_actions = wanted, head.size
+        self._width, self._dtype = width, dtype
         self._columns: dict[str, tuple[tuple[int, ...], type]] = {  # of one lane
-            "features": ((width,), np.float32),
+            "features": ((width,), dtype),
             "actions": (head.action_shape, head.action_dtype),
             "log_prob": ((), np.float32),
             "rewards": ((), np.float64),
@@ -92,7 +96,7 @@ class Episodes:
         for k in np.flatnonzero(stepped.over).tolist():
             cut = bool(stepped.truncated[k])
             self._spans.append((k, int(self._begun[k]), self.filled, cut))
-            self._last.append(ahead[k].copy() if cut else np.zeros(self._width, np.float32))
+            self._last.append(ahead[k].copy() if cut else np.zeros(self._width, self._dtype))
             self._begun[k] = self.filled
 
     def take(self) -> WholeEpisodes:
@@ -139,7 +143,7 @@ class Episodes:
         }
         found["masks"], found["begun"] = self._all_masks(), self._begun
         found["spans"] = np.array(self._spans, np.int64).reshape(-1, 4)
-        found["last"] = np.array(self._last, np.float32).reshape(-1, self._width)
+        found["last"] = np.array(self._last, self._dtype).reshape(-1, self._width)
         return {f"kept.{name}": array for name, array in found.items()}
 
     def restore(self, found: Checkpoint, filled: int) -> None:
@@ -151,7 +155,7 @@ class Episodes:
         self._masks = list(masks) if len(masks) else [EVERYTHING] * filled
         self._begun = found.array("kept.begun", (lanes,), np.int64)
         spans = found.arrays["kept.spans"]
-        self._last = list(found.array("kept.last", (len(spans), self._width), np.float32))
+        self._last = list(found.array("kept.last", (len(spans), self._width), self._dtype))
         if not (0 <= spans).all() or (spans >= (lanes, filled, filled + 1, 2)).any():
             raise CheckpointError(f"{found.path}: its episodes lie outside of its steps.")
         self._spans = [(k, first, end, bool(cut)) for k, first, end, cut in spans.tolist()]

@@ -1,7 +1,7 @@
 """Observations as rows of numbers: what a fully connected network reads.
 
 `Discrete` and each cell of `MultiDiscrete` become one-hot, `MultiBinary` and `Box` are flattened,
-`Dict` is the concatenation of its entries in the order of their keys.
+`Dict` is the concatenation of its entries in the order of their keys. Images remain bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from registry.errors import InvalidObservationError, UnsupportedSpaceError
+from rlsuite_agents.parts.images import image_of
 
 __all__ = ["Encoder"]
 
@@ -40,14 +41,27 @@ class Leaf:
 
 
 class Encoder:
-    """Turns observations of one space into float32 rows of length `size`."""
+    """Turns observations of one space into float32 rows of length `size`.
 
-    def __init__(self, space: gym.Space[Any]) -> None:
+    Attributes:
+        image: the layout of the observations, where they are images and wanted as such: rows are
+            uint8 then; else None.
+        dtype: of the rows.
+    """
+
+    def __init__(self, space: gym.Space[Any], *, images: bool = False) -> None:
         """Reads the space.
 
+        Args:
+            space: of one observation.
+            images: whether the network behind reads images; if not, they are rows as all others.
+
         Raises:
-            UnsupportedSpaceError: it is or holds a space of another kind.
+            UnsupportedSpaceError: it is or holds a space of another kind, or is an image of which
+                `image_of` cannot tell the channels.
         """
+        self.image = image_of(space) if images else None
+        self.dtype: Any = np.float32 if self.image is None else np.uint8
         self.leaves = leaves = _leaves(space, ())
         self.size = sum(leaf.size for leaf in leaves)
         # One scatter for the one-hot cells of all leaves, one copy for each of the other leaves.
@@ -70,7 +84,7 @@ class Encoder:
         self._counts = np.array(counts, dtype=np.int64)
         self._starts = np.array(starts, dtype=np.int64)
 
-    def one(self, observation: Any) -> NDArray[np.float32]:
+    def one(self, observation: Any) -> NDArray[Any]:
         """The row [size] of one observation.
 
         Raises:
@@ -82,7 +96,7 @@ class Encoder:
             raise InvalidObservationError("one observation was expected, got a batch of them.")
         return rows[0]
 
-    def into(self, observation: Any, row: NDArray[np.float32]) -> None:
+    def into(self, observation: Any, row: NDArray[Any]) -> None:
         """Writes `one(observation)` to `row` [size].
 
         Where all of the space is one `Box`, whoever collects rows checks them for NaN at once.
@@ -94,11 +108,12 @@ class Encoder:
             row[:] = self.one(observation)
             return
         value = np.asarray(observation)
-        if value.shape != self.leaves[0].shape or value.dtype.kind not in "iufb":
+        fits = value.dtype == np.uint8 if self.image else value.dtype.kind in "iufb"
+        if value.shape != self.leaves[0].shape or not fits:
             value = self.one(observation)  # says what is wrong
         row[:] = value if value.ndim == 1 else value.reshape(-1)
 
-    def rows(self, observation: Any) -> tuple[NDArray[np.float32], bool]:
+    def rows(self, observation: Any) -> tuple[NDArray[Any], bool]:
         """Rows [B, size] of one observation or a batch, and whether it was a single one.
 
         Raises:
@@ -113,7 +128,11 @@ class Encoder:
                     f"{_name(leaf)} must have shape {leaf.shape}, with a leading axis where it is "
                     f"a batch; got shape {value.shape}."
                 )
-        rows = np.zeros((n, self.size), dtype=np.float32)
+        if self.image is not None and values[0].dtype != np.uint8:
+            raise InvalidObservationError(
+                f"an image consists of bytes, uint8 from 0 to 255; got {values[0].dtype}."
+            )
+        rows = np.zeros((n, self.size), dtype=self.dtype)
         if self._hot:
             cells = [values[i].reshape(n, -1) for i in self._hot]
             joined = cells[0] if len(cells) == 1 else np.concatenate(cells, axis=1)

@@ -46,7 +46,7 @@ class Categorical:
         return {}
 
     def sample(
-        self, logits: Floats, mask: NDArray[np.bool_], parameters: Parameters, rng: Any
+        self, logits: Floats, mask: NDArray[np.bool_], parameters: Any, rng: Any
     ) -> tuple[NDArray[np.int64], Floats]:
         """Actions [N] drawn from logits [N, A], one uniform each, and their log-probabilities."""
         actions, log_prob = np.empty(len(logits), np.int64), np.empty(len(logits), np.float32)
@@ -97,7 +97,7 @@ class Gaussian:
         return {"log_std": (self.size,)}
 
     def sample(
-        self, means: Floats, mask: NDArray[np.bool_], parameters: Parameters, rng: Any
+        self, means: Floats, mask: NDArray[np.bool_], parameters: Any, rng: Any
     ) -> tuple[Floats, Floats]:
         """Actions [N, D] drawn around the means, before clipping, and their log-densities [N]."""
         log_std = parameters.values["log_std"]

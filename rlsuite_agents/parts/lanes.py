@@ -59,7 +59,7 @@ class Members:
         self.sessions = [Session(env, seed, k) for k, env in enumerate(envs)]
         self.alive = np.ones(self.num_envs, np.bool_)
         self.unrestored: Any = None
-        self._features = np.zeros((self.num_envs, encoder.size), np.float32)
+        self._features = np.zeros((self.num_envs, encoder.size), encoder.dtype)
         self._infos: list[Mapping[str, Any]] = [NOTHING] * self.num_envs
         self._action_space = envs[0].action_space
 
@@ -126,7 +126,7 @@ class Vector:
         self._observations: Any = None  # None until the first reset
         self._mask: NDArray[np.bool_] = EVERYTHING
         self._reached_mask: NDArray[np.bool_] = EVERYTHING
-        self._features = np.zeros((self.num_envs, encoder.size), np.float32)
+        self._features = np.zeros((self.num_envs, encoder.size), encoder.dtype)
         self._infos: Mapping[str, Any] = NOTHING
 
     def observe(self) -> tuple[Floats, NDArray[np.bool_]]:

@@ -50,6 +50,10 @@ class Parameters:
         """Takes over all parameters [P]."""
         self.vector[:] = vector
 
+    def put_gradient(self, gradient: Floats) -> None:
+        """Takes over a gradient [P] that was computed elsewhere."""
+        self.gradient[:] = gradient
+
     def tensors(self) -> dict[str, Any]:
         """The parameters as torch tensors on the CPU, in the same memory."""
         import torch

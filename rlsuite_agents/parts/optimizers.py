@@ -15,9 +15,10 @@ from registry.errors import DivergenceError
 from rlsuite_agents.functional.optimizers import adam_step, clip_scale, rmsprop_step
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.compiled import kept
+from rlsuite_agents.parts.device_parameters import DeviceAdam, DeviceParameters, DeviceRMSProp
 from rlsuite_agents.parts.mlp_gradient import Parameters
 
-__all__ = ["Adam", "RMSProp"]
+__all__ = ["Adam", "RMSProp", "adam", "finite_norms", "rmsprop"]
 
 
 class Adam:
@@ -76,12 +77,34 @@ class RMSProp:
         self.second[:] = found.array(f"{name}.second", self.second.shape, np.float32)
 
 
+def adam(parameters: Parameters | DeviceParameters, eps: float = 1e-8) -> Adam | DeviceAdam:
+    """Adam where the parameters are."""
+    if isinstance(parameters, Parameters):
+        return Adam(parameters, eps)
+    return DeviceAdam(parameters, eps)
+
+
+def rmsprop(
+    parameters: Parameters | DeviceParameters, eps: float = 1e-5
+) -> RMSProp | DeviceRMSProp:
+    """RMSprop where the parameters are."""
+    if isinstance(parameters, Parameters):
+        return RMSProp(parameters, eps)
+    return DeviceRMSProp(parameters, eps)
+
+
 def gradient_norm(parameters: Parameters) -> float:
     """The Euclidean norm of the whole gradient; raises `DivergenceError` unless it is finite."""
     norm = math.sqrt(float(np.dot(parameters.gradient, parameters.gradient)))
-    if not math.isfinite(norm):
+    return float(finite_norms(np.array([norm]))[0])
+
+
+def finite_norms(norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The norms of gradients, [M]; raises `DivergenceError` unless all are finite."""
+    if not np.isfinite(norms).all():
         raise DivergenceError(
-            f"the norm of the gradient is {norm}: the training has diverged, and stops before the "
-            "weights do. Lower the learning rate, or normalise rewards and observations."
+            f"the norm of the gradient is {norms[~np.isfinite(norms)][0]}: the training has "
+            "diverged, and stops before the weights do. Lower the learning rate, or normalise "
+            "rewards and observations."
         )
-    return norm
+    return norms

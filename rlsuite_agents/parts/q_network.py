@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rlsuite_agents.functional.value_based import (
@@ -15,8 +15,8 @@ from rlsuite_agents.functional.value_based import (
     huber_gradient,
     q_targets,
 )
-from rlsuite_agents.parts.autograd import autograd_q_gradient
 from rlsuite_agents.parts.compiled import kept
+from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.mlp_gradient import ActivationName, Network, Parameters, layer_shapes
 from rlsuite_agents.parts.networks import evaluate_rows, relu
 from rlsuite_agents.parts.replay import Batch
@@ -40,7 +40,6 @@ class QNetwork:
         double: bool,
         dueling: bool,
         rng: np.random.Generator,
-        device: torch.device,
     ) -> None:
         """Draws weights and biases, uniform in ±1 / √(inputs of the layer), as torch does; θ⁻ = θ.
 
@@ -53,16 +52,19 @@ class QNetwork:
             double: whether θ selects the action that θ⁻ values.
             dueling: whether the last layer puts out advantages and a value.
             rng: draws them.
-            device: where gradients are computed; the parameters lie on the CPU, where it acts.
         """
         sizes = (inputs, *hidden, n_actions + dueling)
-        self.tau, self.double, self.dueling, self.device = tau, double, dueling, device
+        self.tau, self.double, self.dueling = tau, double, dueling
         self.parameters, self.target = (Parameters(layer_shapes("q", sizes)) for _ in "xy")
         self.q = Network(self.parameters, "q", sizes, activation)
         self.q_target = Network(self.target, "q", sizes, activation)
         self.q.initialise_uniformly(rng)
         self.target.vector[:] = self.parameters.vector
         self._rowwise = np.tanh if activation == "tanh" else relu
+
+    def learning(self) -> AbstractContextManager[None]:
+        """What `learn` runs in: one thread."""
+        return single_thread()
 
     def follow(self) -> None:
         """θ⁻ ← τ θ + (1 - τ) θ⁻."""
@@ -82,8 +84,6 @@ class QNetwork:
         Returns:
             What `huber_gradient` sums, [4], and |δ| of each row, [B].
         """
-        if self.device.type != "cpu":
-            return autograd_q_gradient(self, batch, self.device)
         n, sums = len(batch.rows), np.empty(4)
         targets, errors = np.empty(n, np.float32), np.empty(n, np.float32)
         q_next = self._combined(self.q_target.forward(batch.ahead))

@@ -31,7 +31,9 @@ RECENT = 100
 class Rollout:
     """Arrays [T, N, ...] that fill up step by step."""
 
-    def __init__(self, steps: int, lanes: int, width: int, head: Head) -> None:
+    def __init__(
+        self, steps: int, lanes: int, width: int, head: Head, dtype: Any = np.float32
+    ) -> None:
         """Empty.
 
         Args:
@@ -39,11 +41,12 @@ class Rollout:
             lanes: N.
             width: d, of a row of features.
             head: says what actions look like.
+            dtype: of features.
         """
         shape = (steps, lanes)
         self.filled, self.shape = 0, shape
-        self.features = np.zeros((*shape, width), np.float32)
-        self.ahead = np.zeros((lanes, width), np.float32)  # S' of the latest step
+        self.features: NDArray[Any] = np.zeros((*shape, width), dtype)
+        self.ahead: NDArray[Any] = np.zeros((lanes, width), dtype)  # S' of the latest step
         self.actions: NDArray[Any] = np.zeros((*shape, *head.action_shape), head.action_dtype)
         self.log_prob = np.zeros(shape, np.float32)
         self.rewards = np.zeros(shape)
@@ -85,7 +88,11 @@ class Rollout:
         self.filled = t + 1
 
     def experience(
-        self, values_of: Callable[[Floats], Floats], gamma: float, gae_lambda: float
+        self,
+        values_of: Callable[[Any], Floats],
+        gamma: float,
+        gae_lambda: float,
+        place: Callable[[Any], Any] = lambda array: array,
     ) -> Experience:
         """Advantages and returns of a full rollout; afterwards it is empty again.
 
@@ -93,8 +100,10 @@ class Rollout:
             values_of: v̂ of rows of features, [..., d] to [...].
             gamma: γ.
             gae_lambda: λ of the generalised advantages.
+            place: puts the features where `values_of` and the gradients want them.
         """
-        values = values_of(self.features)
+        features = place(self.features)
+        values = values_of(features)
         v_next = np.concatenate([values[1:], values_of(self.ahead)[None]])
         if self.last:
             found = values_of(np.stack(list(self.last.values())))
@@ -109,8 +118,8 @@ class Rollout:
         )
         self.filled, self.last = 0, {}
         keep = self.alive.reshape(-1)
-        columns: tuple[NDArray[Any], ...] = (
-            self.features.reshape(-1, self.features.shape[-1]),
+        e = Experience(
+            features.reshape(-1, features.shape[-1]),
             self.masks.reshape(-1, self.masks.shape[-1]) if len(self.masks) else EVERYTHING,
             self.actions.reshape(-1, *self.actions.shape[2:]),
             self.log_prob.reshape(-1),
@@ -118,16 +127,14 @@ class Rollout:
             advantages.reshape(-1).astype(np.float32),
             (advantages + values).reshape(-1).astype(np.float32),
         )
-        if keep.all():
-            return Experience(*columns)
-        return Experience(*(c[keep] if len(c) else c for c in columns))
+        return e if keep.all() else e.rows(keep)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The part that is filled, for a checkpoint."""
         n = self.filled
         keys = np.array(list(self.last), np.int64).reshape(-1, 2)
         width = self.features.shape[-1]
-        finals = np.array(list(self.last.values()), np.float32).reshape(len(keys), width)
+        finals = np.array(list(self.last.values()), self.ahead.dtype).reshape(len(keys), width)
         found = {name: getattr(self, name)[:n] for name in COLUMNS}
         found["masks"] = self.masks[:n] if len(self.masks) else np.zeros((0, 0, 0), np.bool_)
         found |= {"ahead": self.ahead, "last.keys": keys, "last.features": finals}
@@ -140,14 +147,14 @@ class Rollout:
             column = getattr(self, name)
             shape = (filled, *column.shape[1:])
             column[:filled] = found.array(f"rollout.{name}", shape, column.dtype)
-        self.ahead[:] = found.array("rollout.ahead", self.ahead.shape, np.float32)
+        self.ahead[:] = found.array("rollout.ahead", self.ahead.shape, self.ahead.dtype)
         masks = found.arrays["rollout.masks"]
         if masks.shape[-1]:
             self.masks = np.ones((*self.shape, self._n_actions), np.bool_)
             self.masks[:filled] = masks
         keys = found.arrays["rollout.last.keys"].tolist()
         width = self.features.shape[-1]
-        finals = found.array("rollout.last.features", (len(keys), width), np.float32)
+        finals = found.array("rollout.last.features", (len(keys), width), self.ahead.dtype)
         self.last = {(t, k): row for (t, k), row in zip(keys, finals, strict=True)}
 
 

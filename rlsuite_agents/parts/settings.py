@@ -8,7 +8,14 @@ from typing import Any
 
 from registry.errors import SettingError
 
-__all__ = ["check_choice", "check_count", "check_flag", "check_range", "check_widths"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_range",
+    "check_widths",
+    "hidden_layers",
+]
 
 
 def check_range(config: Any, name: str, interval: str) -> None:
@@ -45,9 +52,14 @@ def check_flag(config: Any, name: str) -> None:
         raise SettingError(f"{type(config).__name__}.{name} must be True or False, got {value!r}.")
 
 
-def check_widths(config: Any, name: str) -> None:
-    """Raises `SettingError` unless the setting is a tuple of widths; a list becomes one."""
+def check_widths(config: Any, name: str, *, none: bool = False) -> None:
+    """Raises `SettingError` unless the setting is a tuple of widths; a list becomes one.
+
+    `none`: whether None is allowed too.
+    """
     value = getattr(config, name)
+    if none and value is None:
+        return
     widths = tuple(value) if isinstance(value, list | tuple) else (None,)
     if any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
         raise SettingError(
@@ -55,3 +67,10 @@ def check_widths(config: Any, name: str) -> None:
             f"widths of hidden layers, got {value!r}."
         )
     object.__setattr__(config, name, widths)
+
+
+def hidden_layers(net_arch: tuple[int, ...] | None, image: object) -> tuple[int, ...]:
+    """Widths of the hidden layers; None: two of 64, but of images none behind the convolutions."""
+    if net_arch is not None:
+        return net_arch
+    return (64, 64) if image is None else ()

@@ -30,7 +30,7 @@ FREE = np.inf
 
 def actor_critic(space, inputs=3, hidden=(6, 5), activation="tanh", seed=0):
     rng = np.random.default_rng(seed)
-    made = ActorCritic(inputs, head_of(space, "A"), hidden, activation, rng, CPU)
+    made = ActorCritic(inputs, head_of(space, "A"), hidden, activation, rng)
     made.parameters.vector += 0.3 * rng.normal(size=len(made.parameters.vector))
     return made
 
@@ -250,7 +250,7 @@ def test_standardising_by_hand():
 def test_the_first_policy_is_nearly_uniform_and_the_seed_decides_it():
     space = spaces.Discrete(3)
     a, b, c = (
-        ActorCritic(4, head_of(space, "A"), (64, 64), "tanh", np.random.default_rng(s), CPU)
+        ActorCritic(4, head_of(space, "A"), (64, 64), "tanh", np.random.default_rng(s))
         for s in (0, 0, 1)
     )
     np.testing.assert_array_equal(a.parameters.vector, b.parameters.vector)

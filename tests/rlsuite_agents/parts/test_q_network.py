@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 
 from rlsuite_agents.parts.autograd import autograd_q_gradient
 from rlsuite_agents.parts.heads import EVERYTHING
@@ -19,7 +18,7 @@ B, D, A = 32, 5, 4
 def network(**more):
     settings = {"tau": 1.0, "double": False, "dueling": False, "activation": "relu", **more}
     hidden, rng = (16, 8), np.random.default_rng(0)
-    made = QNetwork(D, A, hidden, rng=rng, device=torch.device("cpu"), **settings)
+    made = QNetwork(D, A, hidden, rng=rng, **settings)
     made.target.vector += rng.normal(0, 0.1, len(made.target.vector)).astype(np.float32)
     return made
 

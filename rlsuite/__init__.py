@@ -3,6 +3,7 @@
 from registry.errors import (
     CheckpointError,
     DataError,
+    DivergenceError,
     InvalidActionError,
     InvalidObservationError,
     OracleError,
@@ -35,12 +36,14 @@ from rlsuite.records import (
     RunKey,
     RunRecord,
     TrainingCurve,
+    UpdateCurve,
 )
 from rlsuite.results import results_table
 from rlsuite.store import Store
 from rlsuite.suite import AgentChoice, Grid, Suite, load_suite
 from rlsuite.until_clear import benchmark_until_clear
 from rlsuite.vectors import make_vec
+from rlsuite.watching.watch import TrainingWarning, watch
 
 __all__ = [
     "AgentChoice",
@@ -51,6 +54,7 @@ __all__ = [
     "CheckpointError",
     "CurvePoint",
     "DataError",
+    "DivergenceError",
     "EpisodeRecord",
     "Evaluation",
     "Grid",
@@ -70,8 +74,10 @@ __all__ = [
     "TakenIdError",
     "TaskSpec",
     "TrainingCurve",
+    "TrainingWarning",
     "UnknownIdError",
     "UnsupportedSpaceError",
+    "UpdateCurve",
     "benchmark",
     "benchmark_until_clear",
     "collect",
@@ -82,6 +88,7 @@ __all__ = [
     "make_vec",
     "results_table",
     "to_minari",
+    "watch",
 ]
 
 _load_plugins()  # last: a plugin may import rlsuite

@@ -135,6 +135,7 @@ def benchmark(
     checkpoint_every: int | None = CHECKPOINT_STEPS,
     choose: Callable[[Cell, str | None], bool] | None = None,
     progress: Listener | None = None,
+    updates: bool = True,
 ) -> BenchmarkResult:
     """Trains and scores every agent on every task with every seed.
 
@@ -167,6 +168,9 @@ def benchmark(
             for which it is False are not run.
         progress: Called with `SuiteStarted`, then `CellStarted`, `CellProgress`, `CellRetried`,
             `CellElsewhere` and `CellFinished` as they happen.
+        updates: Whether the metrics of the agents' updates are kept, at most 200 rows of a cell,
+            and watched for what goes wrong, which the notes of its record say. No result depends
+            on it.
 
     Returns:
         The records of all cells, failed ones too, except those that were not chosen and are not
@@ -187,6 +191,7 @@ def benchmark(
         retries=retries,
         checkpoint_every=checkpoint_every,
         choose=choose,
+        updates=updates,
     )
     if backend is None:
         apart = any(value is not None for value in (workers, timeout, memory))

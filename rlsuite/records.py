@@ -22,6 +22,7 @@ __all__ = [
     "RunRecord",
     "State",
     "TrainingCurve",
+    "UpdateCurve",
     "canonical_json",
 ]
 
@@ -137,6 +138,19 @@ class TrainingCurve:
     episodes: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UpdateCurve:
+    """What the updates of a training run told, in at most 200 windows; arrays of shape [W].
+
+    `step`: environment step of a window's last update. `updates`: how many are in it. `values`: the
+    mean of each metric over them, NaN where no update told it; float32.
+    """
+
+    step: NDArray[np.int64]
+    updates: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float32]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """One finished cell of a benchmark: (task, agent, settings, seed), trained and scored.
@@ -174,6 +188,7 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     training: TrainingCurve | None = None
+    updates: UpdateCurve | None = None
     episodes: tuple[EpisodeRecord, ...] = ()
     error: str = ""
     train_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""One agent and one environment: what `rlsuite train`, `evaluate` and `collect` do."""
+"""One agent and one environment: what `rlsuite evaluate` and `collect` do, and `train` too."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +21,6 @@ from registry.specs import TaskSpec
 from rlsuite.collecting import collect
 from rlsuite.diagnosis import write_failure
 from rlsuite.evaluation import Evaluation, Evaluator, check_whole
-from rlsuite.isolation import global_streams, one_thread
 from rlsuite.making import (
     build_agent,
     check_environment_id,
@@ -31,12 +29,10 @@ from rlsuite.making import (
     make_environment,
     train_env,
 )
-from rlsuite.running.cells import GLOBAL_STREAMS
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
 
 __all__ = [
-    "TrainingResult",
     "collect_agent",
     "evaluate_agent",
     "evaluation_json",
@@ -45,16 +41,7 @@ __all__ = [
     "make_learner",
     "refuse_unwritable",
     "task_with",
-    "train_agent",
 ]
-
-UNITS: Mapping[str, Literal["step", "sweep", "example"]] = {
-    "steps": "step",
-    "sweeps": "sweep",
-    "examples": "example",
-    "none": "step",
-}
-"""What one unit of a budget is called."""
 
 
 def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
@@ -85,105 +72,6 @@ def task_with(identifier: str, keywords: Mapping[str, Any]) -> TaskSpec:
 
 def _assignments(keywords: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in keywords.items())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingResult:
-    """How a training went.
-
-    `regret` was summed while learning, None where the environment tells none. `evaluation` is None
-    where the training was stopped before its end. `unit` is what `steps` counts.
-    """
-
-    steps: int
-    episodes: int
-    total: int
-    regret: float | None
-    evaluation: Evaluation | None
-    unit: Literal["step", "sweep", "example"] = "step"
-
-
-def train_agent(
-    agent: str,
-    environment: str,
-    *,
-    steps: int | None = None,
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-    env_settings: Mapping[str, Any] | None = None,
-    save: Path | None = None,
-    device: str = "cpu",
-    episodes: int = 20,
-    on_step: Callable[[int, int], bool | None] | None = None,
-    tensorboard: Path | None = None,
-) -> TrainingResult:
-    """Trains an agent, saves it if asked to, and evaluates it in an environment of its own.
-
-    Args:
-        agent: Id of an agent.
-        environment: Id of an environment or a task.
-        steps: Steps to train for, at least 0; None: those of the task.
-        seed: Root of all random draws, at least 0.
-        settings: Settings of the agent.
-        env_settings: Keywords of the environment.
-        save: Where to write the trained agent.
-        device: Where networks run.
-        episodes: Episodes of the evaluation.
-        on_step: Called after every step with the steps done and the steps in all; False stops.
-            A training that was stopped is saved, but not evaluated.
-        tensorboard: Folder for a file that TensorBoard reads while the training goes on.
-
-    Raises:
-        RlsuiteError: whatever is refused; a place that cannot be written is refused before the
-            training and not after it.
-    """
-    check_whole("episodes", episodes)
-    task = task_with(environment, env_settings or {})
-    if save is not None:
-        refuse_unwritable(save)
-    total = task.total_timesteps if steps is None else steps
-    log = TrainingLog()
-    spec = registry.agent_spec(agent)
-    stopped = False
-    follow = None
-    if tensorboard is not None:
-        from rlsuite.reporting.event_files import TrainingFile
-
-        about = {"agent": agent, "environment": environment, "seed": seed}
-        about |= {f"agent: {name}": value for name, value in (settings or {}).items()}
-        about |= {f"environment: {name}": value for name, value in (env_settings or {}).items()}
-        follow = TrainingFile(tensorboard, about, total)
-
-    def callback(learner: Any) -> bool:
-        nonlocal stopped
-        if spec.counts_itself:
-            log.steps = learner.num_timesteps
-        if follow is not None:
-            follow(log)
-        stopped = on_step is not None and on_step(log.steps, total) is False
-        return not stopped
-
-    with nullcontext() if follow is None else closing(follow):
-        with global_streams(integer_seed(seed, Stream.AGENT, GLOBAL_STREAMS)):
-            learner = make_learner(agent, task, settings or {}, log, seed=seed, device=device)
-            with one_thread():
-                learner.learn(total, callback)
-        if save is not None:
-            learner.save(save)
-        found = None
-        if not stopped:
-            with Evaluator(task, lambda: make_environment(task)) as evaluator:
-                found = evaluator(learner, episodes=episodes, seed=seed)
-        if follow is not None:
-            follow.finish(log, found)
-    return TrainingResult(
-        steps=log.steps,
-        episodes=log.episodes,
-        total=total,
-        regret=log.regret,
-        evaluation=found,
-        unit=UNITS[spec.budget_unit],
-    )
 
 
 def evaluate_agent(

@@ -150,7 +150,7 @@ class Store:
         """All records, by task, agent, budget and seed; a few at a time are held.
 
         Args:
-            lean: Leave out what a store mostly consists of, the episodes and the training curves,
+            lean: Leave out what a store mostly consists of, episodes, training curves and updates,
                 but for the curves of cells that are scored by them (`learning_regret`).
             of: These digests alone, in their order; those that are not stored are passed over.
 
@@ -304,7 +304,7 @@ class Store:
         """Results as a pandas DataFrame, a row for each run; see `rlsuite.data.frames.frame`.
 
         Args:
-            table: `runs`, `evaluations`, `training` or `episodes`.
+            table: `runs`, `evaluations`, `training`, `updates` or `episodes`.
 
         Raises:
             SettingError: an unknown table, or pandas is not installed.

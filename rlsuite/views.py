@@ -23,7 +23,7 @@ from registry.errors import InvalidObservationError
 from rlsuite.episodes import check_observation
 from rlsuite.training import TrainingLog
 
-__all__ = ["AgentView", "EpisodeRecorder"]
+__all__ = ["AgentView", "EpisodeRecorder", "recorders_of"]
 
 HIDDEN = frozenset({"oracle", "model"})
 PASSED_ON = frozenset({"action_masks", "get_state", "set_state"})
@@ -166,6 +166,11 @@ class AgentView(gym.Wrapper[Any, Any, Any, Any]):
     def has_wrapper_attr(self, name: str) -> bool:
         """Whether `get_wrapper_attr` would find it."""
         return name not in self._hidden and super().has_wrapper_attr(name)
+
+
+def recorders_of(env: Any) -> list[EpisodeRecorder]:
+    """The recorder of a training environment, or those of the environments of a vector."""
+    return [view.env for view in getattr(env, "envs", (env,))]
 
 
 def _without_answers(info: dict[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,13 @@ def run(
         ),
     ] = None,
     tensorboard: Annotated[Path | None, TENSORBOARD] = None,
+    no_updates: Annotated[
+        bool,
+        typer.Option(
+            "--no-updates",
+            help="Neither keep nor watch what agents tell of their updates. Results are the same.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
@@ -179,7 +186,7 @@ def run(
             store=store,
             report=None if no_report else report,
             selection=chosen,
-            how=How(workers=workers, timeout=timeout, memory=memory),
+            how=How(workers=workers, timeout=timeout, memory=memory, updates=not no_updates),
             tensorboard=tensorboard,
             as_json=as_json,
         )

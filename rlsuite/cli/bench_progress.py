@@ -20,6 +20,7 @@ from rlsuite.cli.console import console, counted, on_terminal
 from rlsuite.records import REWARD, RunRecord
 from rlsuite.reporting.formatting import last_line, number, seconds_text, short_task_names
 from rlsuite.running.events import CellFinished, CellRetried, Event, SuiteStarted
+from rlsuite.watching.watch import WATCHDOG
 
 __all__ = ["bench_progress", "cell_line"]
 
@@ -74,6 +75,9 @@ class _Lines:
             self._shown.add(event.record.key.digest)
             place = f"{state.done:>{len(str(state.total))}}/{state.total}"
             typer.echo(cell_line(event.record, place, reused=event.reused))
+            for note in event.record.notes:
+                if note.startswith(WATCHDOG):
+                    typer.echo(f"    {note}")
 
 
 class _Display:

@@ -49,6 +49,7 @@ class How:
     workers: int | None = None
     timeout: float | None = None
     memory: str | None = None
+    updates: bool = True
 
     def __post_init__(self) -> None:
         Rules(limits=Limits(seconds=self.timeout, memory=memory_bytes(self.memory)))

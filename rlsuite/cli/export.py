@@ -19,7 +19,7 @@ def export(
     ],
     store: Annotated[Path | None, STORE] = None,
     table: Annotated[
-        str, typer.Option("--table", help="runs, evaluations, training or episodes.")
+        str, typer.Option("--table", help="runs, evaluations, training, updates or episodes.")
     ] = "runs",
 ) -> None:
     """Write the results of a store to a file, whole or not at all.

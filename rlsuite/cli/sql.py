@@ -38,8 +38,8 @@ def sql(
 ) -> None:
     """Ask a store in SQL. It is only read: a statement that would change it is refused.
 
-    Views for people: runs, evaluations, training, episodes. Without a query their columns are
-    shown.
+    Views for people: runs, evaluations, training, updates, episodes. Without a query their columns
+    are shown.
 
     Example:  `rlsuite sql "select task, agent, avg(score) from runs group by task, agent"`
     """

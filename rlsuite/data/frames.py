@@ -23,7 +23,8 @@ def frame(store: str | PathLike[str], table: str = "runs") -> DataFrame:
 
     Args:
         store: the store.
-        table: `runs`, `evaluations`, `training` or `episodes`; `rlsuite sql` shows their columns.
+        table: `runs`, `evaluations`, `training`, `updates` or `episodes`; `rlsuite sql` shows their
+            columns.
 
     Returns:
         Numbers as `int64` and `float64`, NaN where nothing is known; `settings`, `metrics` and

@@ -40,9 +40,9 @@ class Rows:
 class Query:
     """Answers SELECT statements. A context manager.
 
-    Beside the tables of the store it knows the views `runs`, `evaluations`, `training` and
-    `episodes`. Everything but reading is refused: by the file, which is opened for reading alone,
-    and by SQLite's authorizer.
+    Beside the tables of the store it knows the views `runs`, `evaluations`, `training`, `updates`
+    and `episodes`. Everything but reading is refused: by the file, which is opened for reading
+    alone, and by SQLite's authorizer.
 
     Args:
         path: The store.

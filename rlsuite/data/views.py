@@ -58,6 +58,13 @@ def _exploded(arrays: str) -> str:
     )
 
 
+UPDATES = (
+    "run JOIN cell_data AS steps ON steps.digest = run.digest AND steps.name = 'updates.step' "
+    "JOIN cell_data AS told ON told.digest = run.digest AND told.name GLOB 'updates.values.*', "
+    "json_each(paired(steps.dtype, steps.length, steps.data, told.dtype, told.data)) AS each"
+)
+"""Runs, with a row for each number of each metric of their updates."""
+
 WHO = (
     Column("task", "text", "run.task", "id of the task"),
     Column("agent", "text", "run.agent", "label of the agent"),
@@ -148,6 +155,21 @@ VIEWS: Mapping[str, View] = {
             _exploded("training"),
         ),
         View(
+            "updates",
+            "metric of an agent's updates and window of them, at most 200 windows a run",
+            (
+                *WHO,
+                Column("metric", "text", "substr(told.name, 16)", "which one: loss, entropy, ..."),
+                *_json(
+                    "each.value",
+                    ("step", ".step", "int", "environment step of the window's last update"),
+                    ("value", ".value", "float", "mean over the updates in it"),
+                ),
+                DIGEST,
+            ),
+            UPDATES,
+        ),
+        View(
             "episodes",
             "episode of the final evaluation",
             (
@@ -168,13 +190,14 @@ VIEWS: Mapping[str, View] = {
         ),
     )
 }
-"""By name: `runs`, `evaluations`, `training`, `episodes`."""
+"""By name: `runs`, `evaluations`, `training`, `updates`, `episodes`."""
 
 
 def add_views(connection: sqlite3.Connection) -> None:
     """Gives one connection the views, and what they call beyond SQL."""
     connection.create_function("real", 1, _real, deterministic=True)
     connection.create_aggregate("zipped", 4, _Zipped)  # type: ignore[arg-type]
+    connection.create_function("paired", 5, _paired, deterministic=True)
     for view in VIEWS.values():
         connection.execute(view.create())
 
@@ -184,6 +207,14 @@ def _real(value: Any) -> float | None:
     if isinstance(value, str):
         value = float(json.loads(value)["float"])
     return None if value is None or math.isnan(value) else float(value)
+
+
+def _paired(step_type: str, length: int, steps: bytes, value_type: str, values: bytes) -> str:
+    """Two arrays of one length as a JSON list of objects."""
+    zipped = _Zipped()
+    zipped.step("step", step_type, length, steps)
+    zipped.step("value", value_type, length, values)
+    return zipped.finalize()
 
 
 class _Zipped:

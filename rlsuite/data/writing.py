@@ -83,7 +83,7 @@ def export(store: str | PathLike[str], path: str | PathLike[str], table: str = "
     Args:
         store: the store.
         path: a file that ends in `.csv`, `.json` or `.parquet`; one that is there is replaced.
-        table: `runs`, `evaluations`, `training` or `episodes`.
+        table: `runs`, `evaluations`, `training`, `updates` or `episodes`.
 
     Returns:
         How many rows there are.

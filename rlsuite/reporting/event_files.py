@@ -4,6 +4,7 @@
 
     training/return, training/length, training/regret       windows of the training curve
     training/lowest return, training/highest return
+    updates/loss, updates/entropy, ...                      what the agent tells of its updates
     evaluation/return, evaluation/score, evaluation/regret  evaluation points, the last one final
     cell                                                    what was run and what became of it, text
 
@@ -34,8 +35,9 @@ from rlsuite.reporting.formatting import number
 from rlsuite.reporting.tables import markdown_text
 from rlsuite.running.events import CellFinished, Event
 from rlsuite.training import TrainingLog
+from rlsuite.watching.updates import STEP
 
-__all__ = ["CellFiles", "TrainingFile", "cell_events"]
+__all__ = ["CellFiles", "TrainingFile", "cell_events", "run_folder"]
 
 TRAINING_POINTS = 200
 NAME_LENGTH = 100
@@ -74,31 +76,36 @@ class CellFiles:
 class TrainingFile:
     """Follows one training: a point at every 200th part of it, and the final evaluation.
 
-    A point is the mean over the episodes that ended since the one before. The same training again
-    writes the same file anew.
+    A point is the mean over the episodes that ended since the one before; of the agent's updates
+    it is the first one after each 200th part. The same training again writes the same file anew;
+    one that goes on from a checkpoint writes a file beside the first one.
 
     Args:
         folder: Where the file goes.
         about: What is trained, with what: the words of the text beside the curves.
         total: Steps of the training.
+        log: What was counted before this training goes on.
 
     Raises:
         SettingError: TensorBoard is not installed, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], total: int) -> None:
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any], total: int, log: TrainingLog
+    ) -> None:
         digest = hashlib.sha256(canonical_json({**about, "steps": total}).encode()).hexdigest()
-        place = _place(
+        run = run_folder(
             _checked(folder), about["environment"], about["agent"], about["seed"], digest
         )
+        place = run / f"{_file(digest)}{f'.{log.steps}' if log.steps else ''}"
         place.parent.mkdir(parents=True, exist_ok=True)
         self._stream = place.open("wb")
         self._write = _Writer(self._stream)
         self._write.text("cell", _table(about.items()))
         self._every = max(total // TRAINING_POINTS, 1)
-        self._next = self._every
-        self._last = 0
-        self._seen = (0.0, 0.0, 0)
+        self._last = self._next_update = log.steps
+        self._next = log.steps + self._every
+        self._seen = _sums(log)
 
     def __call__(self, log: TrainingLog) -> None:
         """After every step."""
@@ -106,12 +113,16 @@ class TrainingFile:
             self._next = log.steps + self._every
             self.point(log)
 
+    def update(self, numbers: Mapping[str, float]) -> None:
+        """After every update of the agent: its numbers by name."""
+        step = int(numbers[STEP])
+        if step >= self._next_update:
+            self._next_update = step + self._every
+            self._write.scalars(step, _updated(numbers))
+
     def point(self, log: TrainingLog) -> None:
         """What has happened since the last point, if an episode ended or regret is told."""
-        curve = log.curve()
-        count = int(curve.episodes.sum())
-        returns = float(np.nansum(curve.mean * curve.episodes))
-        lengths = float(np.nansum(curve.length * curve.episodes))
+        returns, lengths, count = _sums(log)
         before_returns, before_lengths, before = self._seen
         scalars: dict[str, float | None] = {"training/regret": log.regret}
         if count > before:
@@ -132,6 +143,14 @@ class TrainingFile:
     def close(self) -> None:
         """Closes the file; calling it twice does no harm."""
         self._stream.close()
+
+
+def _sums(log: TrainingLog) -> tuple[float, float, int]:
+    """Returns, lengths and number of all episodes so far."""
+    curve = log.curve()
+    returns = float(np.nansum(curve.mean * curve.episodes))
+    lengths = float(np.nansum(curve.length * curve.episodes))
+    return returns, lengths, int(curve.episodes.sum())
 
 
 def cell_events(record: RunRecord) -> bytes:
@@ -155,9 +174,18 @@ def cell_events(record: RunRecord) -> bytes:
                 "training/regret": float(curve.regret[index]),
             }
             write.scalars(step, scalars, seconds=step * per_step)
+    if record.updates is not None:
+        per_step = record.train_seconds / max(record.steps_used, 1)
+        for index, step in enumerate(record.updates.step.tolist()):
+            told = {name: float(column[index]) for name, column in record.updates.values.items()}
+            write.scalars(step, _updated(told), seconds=step * per_step)
     for point in record.curve:
         write.scalars(point.step, _evaluated(point), seconds=point.train_seconds)
     return stream.getvalue()
+
+
+def _updated(numbers: Mapping[str, float]) -> Scalars:
+    return {f"updates/{name}": value for name, value in numbers.items() if name != STEP}
 
 
 def _evaluated(found: Any) -> Scalars:
@@ -228,12 +256,17 @@ def _table(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def _path(folder: Path, record: RunRecord) -> Path:
-    return _place(folder, record.task, record.agent, record.seed, record.key.digest)
+    digest = record.key.digest
+    return run_folder(folder, record.task, record.agent, record.seed, digest) / _file(digest)
 
 
-def _place(folder: Path, task: str, agent: str, seed: int, digest: str) -> Path:
-    run = folder / _name(task) / _name(agent) / f"seed-{seed}-{digest[:8]}"
-    return run / f"events.out.tfevents.{digest[:16]}"
+def run_folder(folder: Path, task: str, agent: str, seed: int, digest: str) -> Path:
+    """Where files of one run go, below a folder of many."""
+    return folder / _name(task) / _name(agent) / f"seed-{seed}-{digest[:8]}"
+
+
+def _file(digest: str) -> str:
+    return f"events.out.tfevents.{digest[:16]}"
 
 
 def _name(text: str) -> str:

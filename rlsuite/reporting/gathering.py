@@ -70,6 +70,7 @@ class _Shared:
             fingerprint=self._one(record.fingerprint),
             episodes=(),
             training=self._regret(record),
+            updates=None,
         )
 
     def _one(self, value: Any) -> Any:

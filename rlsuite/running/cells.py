@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,7 @@ from rlsuite.running.scoring import curve_point, evaluated_again, scored
 from rlsuite.suite import Cell
 from rlsuite.training import TrainingLog, budget_note
 from rlsuite.views import AgentView, EpisodeRecorder
+from rlsuite.watching.watch import Watch
 
 __all__ = ["Progress", "failed_record", "run_cell"]
 
@@ -59,6 +60,7 @@ def run_cell(
     shelf: Shelf | None = None,
     before: RunRecord | None = None,
     tick: float | None = None,
+    updates: bool = True,
 ) -> RunRecord:
     """Trains and scores. An exception becomes a failed record with the tail of the log.
 
@@ -67,9 +69,10 @@ def run_cell(
     kept on the `shelf`; with `before`, the record of a cell that differs in its numbers of episodes
     alone, they are taken from there, and nothing is trained, unless they cannot be used: then
     standard output says so. With `tick`, `progress` is also called from a thread every so many
-    seconds while there are new steps. `KeyboardInterrupt` passes through, and so does `Stopped`,
-    when SIGTERM came and the training was saved. Global generators and thread counts end as they
-    were found.
+    seconds while there are new steps. Without `updates` what the agent tells of its updates is
+    neither kept nor watched. `KeyboardInterrupt` passes through, and so does `Stopped`, when
+    SIGTERM came and the training was saved. Global generators and thread counts end as they were
+    found.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     blank = RunRecord(
@@ -87,6 +90,7 @@ def run_cell(
         started_at=started,
         fingerprint=fingerprint,
     )
+    watch = Watch(total_timesteps=cell.total_timesteps) if updates else None
     with log_tail() as tail:
         try:
             if isinstance(cell.choice.agent, str):  # imports come first: torch may be among them
@@ -100,13 +104,20 @@ def run_cell(
                     print(f"The training begins anew, its policy cannot be used: {error}")
                     shelf.clear()
             with global_streams(seed):
-                run = _Run(cell, device, progress, checkpoints, shelf)
+                run = _Run(cell, device, progress, checkpoints, shelf, watch)
                 with _ticking(run, tick):
                     return _finished(run, blank)
         except gym.error.DependencyNotInstalled as error:
             return replace(blank, state="skipped", error=f"{type(error).__name__}: {error}")
         except (Exception, SystemExit) as error:  # of an agent or an environment: it may be any
-            return failed_record(blank, error, "".join(tail))
+            return replace(failed_record(blank, error, "".join(tail)), **_watched(watch))
+
+
+def _watched(watch: Watch | None) -> dict[str, Any]:
+    """What a record says of updates, though its training failed."""
+    if watch is None:
+        return {}
+    return {"notes": tuple(alarm.note for alarm in watch.alarms), "updates": watch.curve}
 
 
 def failed_record(blank: RunRecord, error: BaseException, log: str = "") -> RunRecord:
@@ -163,6 +174,7 @@ class _Run:
     progress: Progress | None
     checkpoints: CheckpointPlan | None = None
     shelf: Shelf | None = None
+    watch: Watch | None = None
     evaluator: Evaluator = field(init=False)
     env: Any = None
     spec: AgentSpec | None = None
@@ -223,6 +235,7 @@ class _Run:
         elif budget:
             self._train_in_one(agent, budget)
         self.notes += [str(note) for note in getattr(agent, "notes", ())]
+        self.notes += [] if self.watch is None else [alarm.note for alarm in self.watch.alarms]
         if self.cell.deterministic != self.cell.task.deterministic:
             mode = "greedy" if self.cell.deterministic else "sampled"
             self.notes.append(f"the {mode} policy was scored")
@@ -247,14 +260,15 @@ class _Run:
 
     def _learn(self, agent: Any, budget: int) -> None:
         """A stretch of training, on the clock; sweeps and examples are counted by the agent."""
-        self._timed(partial(agent.learn, budget))
+        with nullcontext() if self.watch is None else self.watch.attached(agent, self.env):
+            self._timed(partial(agent.learn, budget))
         if self.spec is not None and self.spec.counts_itself:
             self.log.steps = agent.num_timesteps
 
     def _saver(self) -> Saver | None:
         """What saves this training, if it is to be saved and the agent promises that it can be."""
         resumable = self.spec is not None and "resume" in self.spec.promises
-        if self.checkpoints is None or not resumable or not isinstance(self.env, AgentView):
+        if self.checkpoints is None or not resumable:
             return None
         return Saver(self.checkpoints, self)
 
@@ -385,6 +399,7 @@ class _Run:
             notes=tuple(note for note in [*self.notes, *notes] if note),
             curve=tuple(self.curve),
             training=self.log.curve(),
+            updates=None if self.watch is None else self.watch.curve,
             train_seconds=self.train_seconds,
             eval_seconds=self.eval_seconds,
         )

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite.records import CurvePoint, EpisodeRecord, RunKey, RunRecord, TrainingCurve
+from rlsuite.records import (
+    CurvePoint,
+    EpisodeRecord,
+    RunKey,
+    RunRecord,
+    TrainingCurve,
+    UpdateCurve,
+)
 
 __all__ = [
     "Blobs",
@@ -48,7 +55,10 @@ TRAINING_TYPES = {
     "regret": "<f8",
     "episodes": "<i8",
 }
-APART = ("episodes", "training", "curve", "key")
+UPDATES, VALUES = "updates.", "updates.values."
+"""Where the arrays of updates are: `updates.step`, `updates.count`, `updates.values.<metric>`."""
+
+APART = ("episodes", "training", "updates", "curve", "key")
 
 
 def pack(record: RunRecord) -> tuple[str, Blobs]:
@@ -67,11 +77,16 @@ def pack(record: RunRecord) -> tuple[str, Blobs]:
     if record.training is not None:
         for name, dtype in TRAINING_TYPES.items():
             blobs[f"training.{name}"] = _packed(getattr(record.training, name).astype(dtype))
+    if record.updates is not None:
+        blobs[f"{UPDATES}step"] = _packed(record.updates.step.astype("<i8"))
+        blobs[f"{UPDATES}count"] = _packed(record.updates.updates.astype("<i8"))
+        for name, column in record.updates.values.items():
+            blobs[VALUES + name] = _packed(column.astype("<f4"))
     return json.dumps(encoded(plain), allow_nan=False), blobs
 
 
 def unpack(text: str, blobs: Blobs) -> RunRecord:
-    """The inverse of `pack`; without any array the record has neither episodes nor training.
+    """The inverse of `pack`; without any array the record has episodes, training, updates no more.
 
     Raises:
         ValueError, KeyError, TypeError, zlib.error: the text or the arrays are damaged.
@@ -88,7 +103,15 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
         training = TrainingCurve(
             **{name: unpacked(blobs[f"training.{name}"]) for name in TRAINING_TYPES}
         )
-    return RunRecord(**plain, episodes=episodes, training=training)
+    updates = None
+    if f"{UPDATES}step" in blobs:
+        names = [name for name in blobs if name.startswith(VALUES)]
+        updates = UpdateCurve(
+            step=unpacked(blobs[f"{UPDATES}step"]),
+            updates=unpacked(blobs[f"{UPDATES}count"]),
+            values={name.removeprefix(VALUES): unpacked(blobs[name]) for name in names},
+        )
+    return RunRecord(**plain, episodes=episodes, training=training, updates=updates)
 
 
 def unpack_lean(text: str, shared: dict[str, Any]) -> RunRecord:

@@ -67,6 +67,7 @@ def payload_of(
     checkpoints: CheckpointPlan | None = None,
     shelf: Shelf | None = None,
     before: RunRecord | None = None,
+    updates: bool = True,
 ) -> str | Unportable:
     """The cell as JSON, or why it cannot leave this process. See `run_cell`."""
     agent: dict[str, Any] = {"id": cell.choice.agent}
@@ -101,6 +102,7 @@ def payload_of(
         "checkpoints": None if checkpoints is None else checkpoints.as_json(),
         "shelf": None if shelf is None else shelf.as_json(),
         "before": None if before is None else base64.b64encode(to_bytes(before)).decode(),
+        "updates": updates,
     }
     try:
         return json.dumps(parts, allow_nan=False)
@@ -123,6 +125,7 @@ def run_payload(payload: str, progress: Progress | None = None) -> RunRecord:
         shelf=None if shelf is None else Shelf(**shelf),
         before=None if before is None else from_bytes(base64.b64decode(before)),
         tick=TICK_SECONDS,
+        updates=parts["updates"],
     )
 
 

@@ -26,19 +26,22 @@ from typing import Any
 from registry.errors import CheckpointError, SettingError
 from rlsuite.records import CurvePoint
 from rlsuite.running.packing import decoded, encoded
+from rlsuite.views import recorders_of
 
 __all__ = [
     "CheckpointPlan",
     "Saver",
     "Stopped",
     "load_cell",
+    "load_pair",
     "remove_cell",
     "save_cell",
+    "save_pair",
     "stop_requests",
     "sweep",
 ]
 
-FORMAT = 2
+FORMAT = 3
 FIRST_PART = 64
 """Steps of the first call of `learn`; they double while a call takes less than `PART_SECONDS`."""
 
@@ -95,6 +98,18 @@ def save_cell(plan: CheckpointPlan, agent: Any, step: int, state: Mapping[str, A
     """
     Path(plan.folder).mkdir(parents=True, exist_ok=True)
     file = plan.agent_file(step)
+    save_pair(plan.head, file, agent, step, state)
+    for old in plan.head.parent.glob(f"{plan.digest}.*.agent"):
+        if old != file:
+            old.unlink(missing_ok=True)
+
+
+def save_pair(path: Path, file: Path, agent: Any, step: int, state: Mapping[str, Any]) -> None:
+    """Writes an agent to `file`, and then to `path` what belongs to it and its SHA-256.
+
+    Raises:
+        CheckpointError, OSError: it cannot be written; what stood at `path` is kept.
+    """
     agent.save(file)
     head = {
         "format": FORMAT,
@@ -103,15 +118,12 @@ def save_cell(plan: CheckpointPlan, agent: Any, step: int, state: Mapping[str, A
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "state": encoded(state),
     }
-    temporary = plan.head.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as stream:
         json.dump(head, stream, allow_nan=False)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(temporary, plan.head)
-    for old in plan.head.parent.glob(f"{plan.digest}.*.agent"):
-        if old != file:
-            old.unlink(missing_ok=True)
+    os.replace(temporary, path)
 
 
 def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
@@ -120,25 +132,34 @@ def load_cell(plan: CheckpointPlan) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         CheckpointError: there is one, and it is damaged.
     """
+    return load_pair(plan.head)
+
+
+def load_pair(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The agent's file and the state that `save_pair` wrote; None where there is none.
+
+    Raises:
+        CheckpointError: there is one, and it is damaged.
+    """
     try:
-        head = json.loads(plan.head.read_text(encoding="utf-8"))
+        head = json.loads(path.read_text(encoding="utf-8"))
         if head["format"] != FORMAT:
-            raise CheckpointError(f"{plan.head} has the format {head['format']!r}, not {FORMAT}.")
-        file = plan.head.with_name(Path(head["agent"]).name)
+            raise CheckpointError(f"{path} has the format {head['format']!r}, not {FORMAT}.")
+        file = path.with_name(Path(head["agent"]).name)
         found = hashlib.sha256(file.read_bytes()).hexdigest()
         state: dict[str, Any] = decoded(head["state"])
     except FileNotFoundError as error:
-        if not plan.head.exists():
+        if not path.exists():
             return None
-        raise CheckpointError(f"{plan.head} names an agent that is missing.") from error
+        raise CheckpointError(f"{path} names an agent that is missing.") from error
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"{plan.head} cannot be read: {error.strerror}.") from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{plan.head} is damaged: {error}.") from error
+        raise CheckpointError(f"{path} is damaged: {error}.") from error
     if found != head["sha256"]:
-        raise CheckpointError(f"{file} is not the agent that {plan.head.name} was saved with.")
+        raise CheckpointError(f"{file} is not the agent that {path.name} was saved with.")
     return file, state
 
 
@@ -164,7 +185,8 @@ class Saver:
 
     Args:
         plan: Where to, and how often.
-        run: The cell while it is run: its `log`, `env`, `curve` and clocks are saved and restored.
+        run: The cell while it is run: its `log`, `env`, `watch`, `curve` and clocks are saved and
+            restored.
     """
 
     def __init__(self, plan: CheckpointPlan, run: Any) -> None:
@@ -181,7 +203,7 @@ class Saver:
             if found is None:
                 return agent, 0
             file, state = found
-            resumed = type(agent).load(file, env=self.run.env)
+            resumed = type(agent).load(file, env=self.run.env, device=self.run.device)
         except CheckpointError as error:
             print(f"The training begins anew, its checkpoint cannot be used: {error}")
             remove_cell(self.plan)
@@ -219,7 +241,8 @@ class Saver:
         state = {
             "done": done,
             "log": run.log.state(),
-            "recorder": run.env.env.state(),
+            "recorders": [recorder.state() for recorder in recorders_of(run.env)],
+            "watch": None if run.watch is None else run.watch.state(),
             "curve": [asdict(point) for point in run.curve],
             "train_seconds": run.train_seconds,
             "eval_seconds": run.eval_seconds,
@@ -232,7 +255,10 @@ class Saver:
     def _restore(self, state: Mapping[str, Any]) -> None:
         run = self.run
         run.log.restore(state["log"])
-        run.env.env.restore(state["recorder"])
+        for recorder, saved in zip(recorders_of(run.env), state["recorders"], strict=True):
+            recorder.restore(saved)
+        if run.watch is not None and state["watch"] is not None:
+            run.watch.restore(state["watch"])
         run.curve[:] = [CurvePoint(**point) for point in state["curve"]]
         run.train_seconds, run.eval_seconds = state["train_seconds"], state["eval_seconds"]
 

@@ -62,12 +62,14 @@ class Rules:
             from there exactly; None saves nothing.
         choose: Which cells are run at all, from the cell and the state it has in the store; the
             others are left as they are.
+        updates: Whether what agents tell of their updates is kept, and watched for what goes wrong.
     """
 
     limits: Limits = NO_LIMITS
     retries: int = RETRIES
     checkpoint_every: int | None = CHECKPOINT_STEPS
     choose: Callable[[Cell, str | None], bool] | None = None
+    updates: bool = True
 
     def __post_init__(self) -> None:
         for name, what, value in (
@@ -300,6 +302,7 @@ class Running:
             "checkpoints": self._checkpoints(self.keys[index]),
             "shelf": shelf_of(self.store.path, self.keys[index]),
             "before": None if before is None else self.store.get(before),
+            "updates": self.rules.updates,
         }
 
     @property

@@ -9,12 +9,12 @@ import pytest
 
 import rlsuite
 from registry.errors import CheckpointError, SettingError, UnknownIdError
+from rlsuite.running.training_run import Listeners, train_agent
 from rlsuite.sessions import (
     evaluate_agent,
     evaluation_json,
     refuse_unwritable,
     task_with,
-    train_agent,
 )
 
 Q, GRID = "rlsuite/QLearning-v0", "rlsuite/GridWorld-v0"
@@ -45,7 +45,7 @@ def test_a_training_that_is_stopped_is_saved_but_not_evaluated(tmp_path):
         seen.append((done, total))
         return done < 7
 
-    result = train_agent(Q, GRID, steps=100, save=path, on_step=stop)
+    result = train_agent(Q, GRID, steps=100, save=path, listeners=Listeners(on_step=stop))
     assert (result.steps, result.total, result.evaluation) == (7, 100, None)
     assert seen == [(k, 100) for k in range(1, 8)]
     assert path.exists()

@@ -22,6 +22,7 @@ from rlsuite.records import (
     RunKey,
     RunRecord,
     TrainingCurve,
+    UpdateCurve,
 )
 from rlsuite.results import COLUMNS, results_table
 from rlsuite.running import packing
@@ -63,6 +64,11 @@ def record(name="a", seed=0, **changes):
         "notes": ("one", "zwei"),
         "curve": (CurvePoint(step=5, mean_return=NAN, low=None, score=2.0, method="exact"),),
         "training": curve(),
+        "updates": UpdateCurve(
+            step=np.array([5, 9]),
+            updates=np.array([2, 1]),
+            values={"loss": np.float32([0.1, NAN]), "step": np.float32([-np.inf, 1e-45])},
+        ),
         "episodes": (
             EpisodeRecord(
                 index=0,
@@ -83,7 +89,7 @@ def same(one, other):
     """Equality of records, NaN equal to NaN, arrays by their bits and types."""
     assert packing.pack(one) == packing.pack(other)
     for field in dataclasses.fields(one):
-        if field.name != "training":
+        if field.name not in ("training", "updates"):
             assert repr(getattr(one, field.name)) == repr(getattr(other, field.name))
     if one.training is None or other.training is None:
         assert one.training is other.training is None
@@ -372,7 +378,7 @@ def test_the_table_says_all_but_the_time():
     assert "0.30000000000000004" in row
     clocks = {"key", "env_id", "family", "train_seconds", "eval_seconds", "started_at"}
     fields = {field.name for field in dataclasses.fields(RunRecord)}
-    assert fields == set(COLUMNS) | clocks | {"fingerprint"}
+    assert fields == set(COLUMNS) | clocks | {"fingerprint", "updates"}  # they tell steps/s
 
 
 def test_lean_records_have_no_arrays_and_share_what_is_equal(path):
@@ -381,9 +387,9 @@ def test_lean_records_have_no_arrays_and_share_what_is_equal(path):
         for one in (record("a", 0), record("a", 1), scored):
             opened.put(one)
         first, second, third = opened.records(lean=True)
-        same(first, dataclasses.replace(record("a", 0), episodes=(), training=None))
+        same(first, dataclasses.replace(record("a", 0), episodes=(), training=None, updates=None))
         assert first.settings is second.settings
-        same(third, dataclasses.replace(scored, episodes=()))
+        same(third, dataclasses.replace(scored, episodes=(), updates=None))
         full = list(opened.records())
         assert [len(one.episodes) for one in full] == [1, 1, 1]
 

@@ -14,7 +14,7 @@ from rlsuite.reporting import event_files
 from rlsuite.reporting.event_files import CellFiles, cell_events
 from rlsuite.running.events import CellFinished
 from rlsuite.running.packing import pack
-from rlsuite.sessions import train_agent
+from rlsuite.running.training_run import Listeners, train_agent
 from rlsuite.store import Store
 
 accumulator = pytest.importorskip(
@@ -186,7 +186,7 @@ def test_points_of_a_training_hold_every_episode_once(tmp_path):
     from rlsuite.training import TrainingLog
 
     log = TrainingLog()
-    file = TrainingFile(tmp_path, {"agent": "a", "environment": "e", "seed": 0}, 10)
+    file = TrainingFile(tmp_path, {"agent": "a", "environment": "e", "seed": 0}, 10, TrainingLog())
     for step, ended in enumerate((None, 1.0, 2.0, None, 6.0), start=1):
         log.count(None)
         if ended is not None:
@@ -205,7 +205,7 @@ def test_an_interrupted_training_keeps_its_file(tmp_path):
         GRID,
         steps=1_000,
         tensorboard=tmp_path,
-        on_step=lambda done, total: done < 300,
+        listeners=Listeners(on_step=lambda done, total: done < 300),
     )
     assert result.evaluation is None
     found = read(runs_of(tmp_path)[0])
@@ -226,7 +226,13 @@ def test_a_training_that_breaks_leaves_no_open_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(event_files.TrainingFile, "__init__", noted)
     with pytest.raises(RuntimeError, match="enough"):
-        train_agent("rlsuite/QLearning-v0", GRID, steps=100, tensorboard=tmp_path, on_step=breaks)
+        train_agent(
+            "rlsuite/QLearning-v0",
+            GRID,
+            steps=100,
+            tensorboard=tmp_path,
+            listeners=Listeners(on_step=breaks),
+        )
     assert [stream.closed for stream in streams] == [True]
 
 

@@ -149,9 +149,9 @@ def damaged(plan, how):
     elif how == "no agent":
         load_cell(plan)[0].unlink()
     else:
-        assert '"format": 2' in head.read_text()
+        assert '"format": 3' in head.read_text()
         other = {"a newer format": 9, "an older format": 1}[how]
-        head.write_text(head.read_text().replace('"format": 2', f'"format": {other}'))
+        head.write_text(head.read_text().replace('"format": 3', f'"format": {other}'))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def damaged(plan, how):
         ("torn", "is damaged"),
         ("another agent", "is not the agent that d.json was saved with"),
         ("no agent", "names an agent that is missing"),
-        ("a newer format", "has the format 9, not 2"),
-        ("an older format", "has the format 1, not 2"),
+        ("a newer format", "has the format 9, not 3"),
+        ("an older format", "has the format 1, not 3"),
     ],
 )
 def test_a_damaged_checkpoint_is_set_aside_and_says_so(plan, how, said, capsys, stop_at_each_save):

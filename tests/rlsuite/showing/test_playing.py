@@ -14,7 +14,7 @@ from PIL import Image
 import rlsuite
 from registry.errors import CheckpointError, SettingError
 from rlsuite import episodes
-from rlsuite.sessions import train_agent
+from rlsuite.running.training_run import train_agent
 from rlsuite.showing.playing import play
 
 Q, GRID, BANDIT = "rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", "rlsuite/BernoulliBandit-v0"

@@ -1,7 +1,9 @@
 """The result tables of the agents' pages: ours beside Stable-Baselines3, from stored results.
 
     rlsuite bench classic
-    python benchmarks/classic_tables.py [store] [algorithm ...]
+    python benchmarks/classic_tables.py                     # prints them
+    python benchmarks/classic_tables.py --write             # into docs/agents/, between the marks
+    python benchmarks/classic_tables.py ours.sqlite theirs.sqlite
 
 Theirs are in the store that comes with the suite `classic`. A run is one training; what it
 returned is the mean over its 100 evaluation episodes, which are the same for all runs of a task.
@@ -11,9 +13,10 @@ the best and the worst quarter of the runs, so the worst run stands beside it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rlsuite import Store
@@ -22,16 +25,21 @@ from rlsuite.statistics import Interval, difference_interval, iqm, mean, student
 from rlsuite.store import DEFAULT_PATH
 from rlsuite.suite import load_suite
 
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "agents"
+MARKS = "<!-- results -->\n", "<!-- end of results -->"
 THEIRS = " (SB3)"  # what the label of a baseline ends with
 HEAD = (
     "| task | steps | | runs | mean [95 %] | IQM | worst run | rlsuite - SB3 [95 %] |",
     "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
 )
 
+Runs = dict[tuple[str, str, int], dict[int, float]]
+"""Agent, task and steps to seed to return."""
 
-def runs_of(path: Path) -> dict[tuple[str, str, int], dict[int, float]]:
-    """Returns of finished runs: (agent, task, steps) to seed to return."""
-    found: dict[tuple[str, str, int], dict[int, float]] = defaultdict(dict)
+
+def runs_of(path: Path) -> Runs:
+    """The returns of all finished runs of a store."""
+    found: Runs = defaultdict(dict)
     with Store(path, read_only=True) as store:
         for record in store.records(lean=True):
             if record.state == "ok":
@@ -70,31 +78,39 @@ def row(front: Sequence[str], runs: dict[int, float], last: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def tables(own: Path, baselines: Path, algorithms: Sequence[str]) -> None:
-    """Prints a table for each algorithm that both stores hold."""
-    ours, theirs = runs_of(own), runs_of(baselines)
-    found = sorted({agent.removesuffix(THEIRS) for agent, _, _ in theirs})
-    for algorithm in algorithms or found:
-        print(f"\n{algorithm}\n\n" + "\n".join(HEAD))
-        for agent, task, steps in sorted(theirs):
-            if agent != algorithm + THEIRS:
-                continue
-            there, here = theirs[agent, task, steps], ours.get((algorithm, task, steps))
-            if here:
-                apart = difference_interval([*here.values()], [*there.values()], mean)
-                print(row((task, f"{steps:,}", "rlsuite"), here, text(apart)))
-                print(row(("", "", "SB3"), there, ""))
-            else:
-                print(row((task, f"{steps:,}", "SB3"), there, "no runs of ours"))
+def rows(algorithm: str, ours: Runs, theirs: Runs) -> Iterator[str]:
+    """The table of one algorithm: every task that both have, ours above theirs."""
+    yield from HEAD
+    for agent, task, steps in sorted(ours):
+        here, there = ours[agent, task, steps], theirs.get((agent + THEIRS, task, steps))
+        if agent == algorithm and there:
+            apart = difference_interval([*here.values()], [*there.values()], mean)
+            yield row((task, f"{steps:,}", "rlsuite"), here, text(apart))
+            yield row(("", "", "SB3"), there, "")
+
+
+def write(page: Path, table: str) -> None:
+    """Puts a table between the marks of a page."""
+    before = page.read_text(encoding="utf-8")
+    pattern = f"(?<={re.escape(MARKS[0])}).*?(?={re.escape(MARKS[1])})"
+    after, count = re.subn(pattern, lambda _: f"{table}\n", before, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{page} has no place for a table: it needs {MARKS[0]!r}, {MARKS[1]!r}.")
+    page.write_text(after, encoding="utf-8")
 
 
 def main() -> None:
-    paths = [Path(a) for a in sys.argv[1:] if a.endswith(".sqlite")]
-    algorithms = [a for a in sys.argv[1:] if not a.endswith(".sqlite")]
+    paths = [Path(argument) for argument in sys.argv[1:] if argument != "--write"]
     shipped = load_suite("classic").baselines
-    own, baselines = (*paths, *([DEFAULT_PATH, shipped][len(paths) :]))
-    assert baselines is not None
-    tables(own, baselines, algorithms)
+    assert shipped is not None
+    own, baselines = (*paths, *(DEFAULT_PATH, shipped)[len(paths) :])
+    ours, theirs = runs_of(own), runs_of(baselines)
+    compared = {agent.removesuffix(THEIRS) for agent, _, _ in theirs}
+    for algorithm in sorted(compared & {agent for agent, _, _ in ours}):
+        table = "\n".join(rows(algorithm, ours, theirs))
+        print(f"\n{algorithm}\n\n{table}")
+        if "--write" in sys.argv:
+            write(PAGES / f"{algorithm.lower()}.md", table)
 
 
 if __name__ == "__main__":

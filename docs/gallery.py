@@ -164,6 +164,14 @@ PICTURES = (
         "--episodes 3 --gif token_generation.gif",
     ),
     Picture(
+        file="two_verifiers.gif",
+        title="[TwoVerifiers](environments/two_verifiers.md)",
+        text="REINFORCE with a KL penalty on two rewards: three letters are worth 1, and each of "
+        "them that goes on with the alphabet 2.",
+        command="play rlsuite/TwoVerifiers-v0 --agent rlsuite/Reinforce-v0 --set kl_beta=0.4 "
+        "--episodes 3 --gif two_verifiers.gif",
+    ),
+    Picture(
         file="frozen_lake_visits.png",
         title="Gymnasium's FrozenLake",
         text="Its own environments are plotted in the same way. Under the optimal policy 0.74 of "

@@ -181,7 +181,8 @@ class TextBatch:
     token, EOS included; `log_probs` and `ref_log_probs` [n, T]: theirs under the policy that wrote
     and under the reference, 0 elsewhere. `scores` [n, K]: what each of K reward models said;
     `rewards` [n]: their sum, with what a cut text costs; `no_eos` [n]: which were cut. `gold` [n]:
-    the true reward where `rewards` may be a proxy of it, None where nobody knows one.
+    the true reward where `rewards` may be a proxy of it, None where nobody knows one. `values`
+    [n, T]: what the policy's value head said, 0 after the end; None where it has none.
     """
 
     prompts: NDArray[np.int64]
@@ -195,6 +196,7 @@ class TextBatch:
     rewards: NDArray[np.float64]
     no_eos: NDArray[np.bool_]
     gold: NDArray[np.float64] | None
+    values: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,11 +218,30 @@ class PreferencePairs:
 class TokenTask(Protocol):
     """An environment that writes texts, and can have whole batches of them written."""
 
-    vocabulary: Vocabulary
-    prompts: tuple[tuple[int, ...], ...]
-    max_new_tokens: int
-    beta: float
-    reference_model: ReferenceModel
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens; PAD is its `size`."""
+        ...
+
+    @property
+    def prompts(self) -> tuple[tuple[int, ...], ...]:
+        """The prompts, equally likely."""
+        ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """T."""
+        ...
+
+    @property
+    def beta(self) -> float:
+        """β of the objective."""
+        ...
+
+    @property
+    def reference_model(self) -> ReferenceModel:
+        """π_ref."""
+        ...
 
     @property
     def n_rewards(self) -> int:
@@ -243,12 +264,20 @@ class TokenTask(Protocol):
         """
         ...
 
-    def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Rewards [B] of finished texts."""
+    def score(
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompt_lengths: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Rewards [B] of finished texts; `prompt_lengths` are needed where they are unlike."""
         ...
 
     def score_parts(
-        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompt_lengths: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """What each of the K reward models says about finished texts, [B, K]."""
         ...

@@ -151,6 +151,23 @@ def _tokens(registry: Transaction) -> None:
         deterministic=False,
         family="token generation",
     )
+    registry.add_env(
+        "rlsuite/TwoVerifiers-v0",
+        "rlsuite_envs.tokens.token_generation:TokenGeneration",
+        vector_entry_point="rlsuite_envs.vector.tokens:token_generation",
+        kwargs={
+            "reward": ["rlsuite/FormatVerifier-v0", "rlsuite/ContinuationVerifier-v0"],
+            "no_eos": 0.0,
+        },
+        summary="Letters scored by two programs of different scale, an easy and a hard one.",
+    )
+    registry.add_task(
+        "rlsuite/TwoVerifiers-v0",
+        total_timesteps=50_000,
+        metric="objective",
+        deterministic=False,
+        family="token generation",
+    )
     registry.add_reward_model(
         "rlsuite/GoldReward-v0",
         "rlsuite_envs.tokens.reward_models:gold_reward",
@@ -158,8 +175,28 @@ def _tokens(registry: Transaction) -> None:
     )
     registry.add_reward_model(
         "rlsuite/LearnedReward-v0",
-        "rlsuite_envs.tokens.reward_models:learned_reward",
+        "rlsuite_envs.tokens.learned:learned_reward",
         summary="A Bradley-Terry model fitted to preferences sampled from the gold reward.",
+    )
+    for name, factory, of in (
+        ("Linear", "linear_reward", "of letters by position alone"),
+        ("MLP", "mlp_reward", "by a small network"),
+        ("Tabular", "tabular_reward", "with a number per text"),
+    ):
+        registry.add_reward_model(
+            f"rlsuite/{name}Reward-v0",
+            f"rlsuite_envs.tokens.learned:{factory}",
+            summary=f"The same {of}.",
+        )
+    registry.add_reward_model(
+        "rlsuite/FormatVerifier-v0",
+        "rlsuite_envs.tokens.verifiers:format_verifier",
+        summary="1 for an answer of three letters, else 0.",
+    )
+    registry.add_reward_model(
+        "rlsuite/ContinuationVerifier-v0",
+        "rlsuite_envs.tokens.verifiers:continuation_verifier",
+        summary="-3 to 3: how many of three letters go on with the alphabet.",
     )
     registry.add_reference_model(
         "rlsuite/MarkovReference-v0",

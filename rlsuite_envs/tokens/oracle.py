@@ -17,7 +17,8 @@ that of Ziebart (2010, ch. 5) and of Rafailov et al. (2023, eq. 4 and 5), writte
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,11 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import OracleProvenance
-from registry.errors import OracleError
-from rlsuite_envs.tokens.tables import EOS, N_LETTERS, N_TOKENS, PROMPT_LENGTH
+from registry.errors import OracleError, SettingError
+from rlsuite_envs.tokens.capability import expected_distinct
+from rlsuite_envs.tokens.soft import best_of_n, soft_maximum, soft_policy
+from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import PrefixTree
 
-__all__ = ["TokenOracle", "soft_maximum"]
+__all__ = ["FrontierPoint", "TokenOracle"]
+
+LARGEST_EXPONENT = 700.0
+"""exp of more is no number."""
 
 ROW_SUM_TOLERANCE = 1e-6
 """How far the probabilities of a row may be from summing to 1: float32 policies are let in."""
@@ -37,10 +43,26 @@ ROW_SUM_TOLERANCE = 1e-6
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontierPoint:
+    """What the optimal policy of one β earns: no policy earns more at its divergence.
+
+    `gold` is its expected gold reward where the reward is a proxy, else None.
+    """
+
+    beta: float
+    expected_reward: float
+    kl: float
+    objective: float
+    gold: float | None
+
+
 class TokenOracle:
     """Exact returns of one task: its reward, its reference policy, one β. Nothing is sampled.
 
-    S = P N decision states, in the order of `observations()`; A = 7 tokens.
+    S = P N decision states, in the order of `observations()`; A = V tokens. A policy `pi` is an
+    array of probabilities [S, A], or [H, S, A] with the number of tokens written so far in front, a
+    `SequencePolicy`, or a function from `observations()` to such an array.
 
     Args:
         tree: All texts of the task.
@@ -65,6 +87,9 @@ class TokenOracle:
     ) -> None:
         self.beta = beta
         self._tree = tree
+        # a slice where it can be one: much faster than a list of columns
+        last = tree.shape.eos == tree.n_letters
+        self._letters = slice(tree.n_letters) if last else tree.letters
         self._log_reference = log_reference
         self._rewards = rewards
         self._gold = gold
@@ -90,45 +115,91 @@ class TokenOracle:
 
     def soft_q_values(self) -> Floats:
         """Q(s, a), shape [S, A]."""
-        return self._solution[1].reshape(-1, N_TOKENS)
+        return self._rows(self._solution[1])
 
     def optimal_policy(self) -> Floats:
         """π*(a|s), shape [S, A]; at β = 0 the first of the best tokens has probability 1."""
-        q = self._solution[1]
-        if self.beta == 0:
-            return np.eye(N_TOKENS)[self._supported(q).argmax(axis=-1)].reshape(-1, N_TOKENS)
-        # Q - m instead of Q - V, m the maximum: the rows sum to 1 even for a tiny β
-        best = self._supported(q).max(axis=-1, keepdims=True)
-        with np.errstate(over="ignore"):  # -inf, whose exponential is 0, is right
-            x = self._log_reference + np.minimum((q - best) / self.beta, 0.0)
-        weights = np.exp(x - x.max(axis=-1, keepdims=True))
-        return (weights / weights.sum(axis=-1, keepdims=True)).reshape(-1, N_TOKENS)
+        return self._rows(soft_policy(self._log_reference, self._solution[1], self.beta))
 
     def reference_policy(self) -> Floats:
         """ref(a|s), shape [S, A]."""
-        return np.exp(self._log_reference).reshape(-1, N_TOKENS)
+        return self._rows(np.exp(self._log_reference))
+
+    def best_of_n_policy(self, n: int) -> Floats:
+        """π(a|s) of the best of n answers that the reference writes, shape [S, A].
+
+            P_n(y) = ref(y) / ref(r = r(y)) · (F(r ≤ r(y))^n - F(r < r(y))^n)
+
+        F is the distribution of rewards under the reference; equal rewards share in proportion to
+        ref. Its KL from the reference is at most log n - (n - 1)/n.
+
+        Args:
+            n: How many answers, at least 1.
+
+        Raises:
+            SettingError: n is no whole number of at least 1.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise SettingError(f"n must be a whole number of at least 1, got {n!r}.")
+        texts = best_of_n(self.text_probabilities(self.reference_policy()), self._rewards, int(n))
+        reach = np.empty_like(self._log_reference)
+
+        def back_up(t: int, q_level: Floats) -> Floats:
+            reach[:, slice(*self._tree.level(t))] = q_level
+            return np.sum(q_level, axis=-1)
+
+        self._backwards(texts, back_up)
+        mass = reach.sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # where no text passes, any policy will do
+            policy = np.where(mass > 0, reach / mass, np.exp(self._log_reference))
+        return self._rows(policy)
+
+    def frontier(self, betas: Sequence[float]) -> list[FrontierPoint]:
+        """What can be had at which divergence: the optimal policies of several β, exactly.
+
+        Along the frontier dE[r] / dKL = β (Rafailov et al. 2023 draw it from samples). Where the
+        reward is a proxy, `gold` shows what the texts are really worth: over-optimisation without
+        noise.
+
+        Raises:
+            SettingError: a β is negative or no finite number.
+        """
+        points = []
+        for beta in betas:
+            if not (beta >= 0 and math.isfinite(beta)):
+                raise SettingError(f"a β is a finite number of at least 0, got {beta!r}.")
+            other = TokenOracle(
+                self._tree, self._log_reference, self._rewards, beta=float(beta), gold=self._gold
+            )
+            found = other.policy_metrics(other.optimal_policy())
+            points.append(
+                FrontierPoint(
+                    beta=float(beta),
+                    expected_reward=found["expected_reward"],
+                    kl=found["kl"],
+                    objective=other.optimal_return,
+                    gold=found.get("expected_gold"),
+                )
+            )
+        return points
 
     def observations(self) -> dict[str, NDArray[Any]]:
         """All S decision states as one batch in the environment's form of observation.
 
         Returns:
-            `tokens` [S, 2 + T], `length` [S], `prompt_length` [S], all int64, and `action_mask`
+            `tokens` [S, W], `length` [S], `prompt_length` [S], all int64, and `action_mask`
             [S, A], int8: prompt by prompt, within a prompt the shorter texts first.
         """
         tokens, lengths = self._tree.prefixes()
         return {
             "tokens": tokens,
             "length": lengths,
-            "prompt_length": np.full_like(lengths, PROMPT_LENGTH),
-            "action_mask": self._allowed.reshape(-1, N_TOKENS).astype(np.int8),
+            "prompt_length": np.repeat(self._tree.shape.prompt_lengths, self._tree.n_prefixes),
+            "action_mask": self._rows(self._allowed).astype(np.int8),
         }
 
     def policy_return(self, pi: Any) -> float:
         """J_β(π) = E_π[r] - β KL(π ‖ ref), exactly.
-
-        Args:
-            pi: Probabilities [S, A], or [H, S, A] with the number of tokens written so far in
-                front, or a function from `observations()` to either.
 
         Raises:
             OracleError: the shape is another one, a row is no probability distribution, or a masked
@@ -138,13 +209,56 @@ class TokenOracle:
         reward, divergence = self._expected(policy, self._rewards), self._divergence(policy)
         return reward - self.beta * divergence
 
+    def policy_values(self, pi: Any) -> Floats:
+        """J_π(s), the expected reward still to come less β times the divergence, shape [S].
+
+        What a critic should predict where KL is in the reward. Raises as `policy_return` does.
+        """
+        policy = self._checked(pi)
+        local = self._local_divergence(policy, self._log_reference)
+
+        def back_up(t: int, q_level: Floats) -> Floats:
+            level = slice(*self._tree.level(t))
+            return np.sum(policy[:, level] * q_level, axis=-1) - self.beta * local[:, level]
+
+        return self._backwards(self._rewards, back_up).ravel()
+
+    def state_distribution(self, pi: Any) -> Floats:
+        """d_π(s), the probability that a text passes through s, over all prompts: shape [S]."""
+        return self._reach(self._checked(pi))[:, : self._tree.n_prefixes].ravel()
+
+    def text_probabilities(self, pi: Any) -> Floats:
+        """π(y | x) of all finished texts, [P, M]: those ended by EOS, then those cut off."""
+        policy, tree = self._checked(pi), self._tree
+        reach = self._reach(policy) * tree.n_prompts
+        reach[:, : tree.n_prefixes] *= policy[..., tree.shape.eos]
+        return reach
+
+    def regret_by_state(self, pi: Any) -> Floats:
+        """Where a policy loses: β d_π(s) KL(π(·|s) ‖ π*(·|s)), shape [S]; sums to J* - J(π).
+
+        Raises:
+            OracleError: as for `policy_return`, or β is 0, where regret is no divergence.
+        """
+        if self.beta == 0:
+            raise OracleError("regret is a divergence from the optimal policy only for β above 0.")
+        policy = self._checked(pi)
+        with np.errstate(divide="ignore"):
+            log_best = np.log(soft_policy(self._log_reference, self._solution[1], self.beta))
+        local = self._local_divergence(policy, log_best)
+        reach = self._reach(policy)[:, : self._tree.n_prefixes]
+        return (self.beta * reach * local).ravel()
+
     def policy_metrics(self, pi: Any) -> Mapping[str, float]:
         """Further exact figures of a policy, which takes the forms of `policy_return`.
 
         Returns:
             `expected_reward`: E_π[r]. `kl`: KL(π ‖ ref) of whole texts, in nats. `eos_rate`: the
             probability that a text ends with EOS. `mean_length`: new tokens of a text, EOS counted.
-            `expected_gold`: E_π[gold reward], only where the reward is a proxy.
+            `expected_gold`: E_π[gold reward], only where the reward is a proxy. What is left of the
+            reference's abilities: `perplexity`, of π per token of the reference's texts, and
+            `distinct_1`, `distinct_2`, the share of different letters and pairs of neighbours among
+            all of them in 100 texts of π; see `capability`.
 
         Raises:
             OracleError: as for `policy_return`.
@@ -161,6 +275,12 @@ class TokenOracle:
         }
         if self._gold is not None:
             metrics["expected_gold"] = self._expected(policy, self._gold)
+        metrics["perplexity"] = self._perplexity(policy)
+        texts = self.text_probabilities(self._rows(policy))
+        for n in (1, 2):
+            share = expected_distinct(tree, texts, n)
+            if share is not None:
+                metrics[f"distinct_{n}"] = share
         return metrics
 
     @cached_property
@@ -179,8 +299,28 @@ class TokenOracle:
 
         return self._backwards(self._rewards, back_up), q
 
-    def _supported(self, q: Floats) -> Floats:
-        return np.where(self._allowed, q, -np.inf)
+    def _rows(self, table: NDArray[Any]) -> NDArray[Any]:
+        return table.reshape(-1, self._tree.n_tokens)
+
+    def _reach(self, policy: Floats) -> Floats:
+        """Probability of every completion as the beginning of a text, over all prompts: [P, M]."""
+        tree = self._tree
+        reach = np.empty((tree.n_prompts, tree.n_texts))
+        reach[:, 0] = 1.0 / tree.n_prompts
+        for t in range(tree.max_new_tokens):
+            level, below = slice(*tree.level(t)), slice(*tree.level(t + 1))
+            onwards = reach[:, level, None] * policy[:, level][..., self._letters]
+            reach[:, below] = onwards.reshape(tree.n_prompts, -1)
+        return reach
+
+    def _perplexity(self, policy: Floats) -> float:
+        """exp(-E_ref[log π(y)] / E_ref[length]) of texts y of the reference; inf is possible."""
+        reference = np.exp(self._log_reference)
+        reach = self._reach(reference)[:, : self._tree.n_prefixes]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_policy = np.where(reference > 0, np.log(policy), 0.0)
+        surprise = -float(np.sum(reach * np.sum(reference * log_policy, axis=-1)))
+        return math.exp(min(surprise / float(reach.sum()), LARGEST_EXPONENT))
 
     def _expected(self, policy: Floats, of_texts: Floats) -> float:
         """E_π of a quantity of finished texts [P, M]."""
@@ -192,10 +332,7 @@ class TokenOracle:
 
     def _divergence(self, policy: Floats) -> float:
         """KL(π ‖ ref) of whole texts: the expected sum of the divergences in the states passed."""
-        log_ratio = np.zeros_like(policy)
-        played = policy > 0
-        log_ratio[played] = np.log(policy[played]) - self._log_reference[played]
-        local = np.sum(policy * log_ratio, axis=-1)
+        local = self._local_divergence(policy, self._log_reference)
 
         def back_up(t: int, q_level: Floats) -> Floats:
             level = slice(*self._tree.level(t))
@@ -204,8 +341,16 @@ class TokenOracle:
         divergence = _mean(self._backwards(np.zeros_like(self._rewards), back_up)[:, 0])
         return max(divergence, 0.0)  # rounding can leave -1e-16 where π is the reference
 
+    @staticmethod
+    def _local_divergence(policy: Floats, log_other: Floats) -> Floats:
+        """KL(π(·|s) ‖ other(·|s)), [P, N]."""
+        log_ratio = np.zeros_like(policy)
+        played = policy > 0
+        log_ratio[played] = np.log(policy[played]) - log_other[played]
+        return np.sum(policy * log_ratio, axis=-1)
+
     def _backwards(self, of_texts: Floats, back_up: Any) -> Floats:
-        """Values [P, N] from the longest prefixes back: `back_up(t, Q [P, 6^t, A]) -> V [P, 6^t]`.
+        """Values [P, N] from the longest prefixes back: `back_up(t, Q [P, L^t, A]) -> V [P, L^t]`.
 
         Q(s, a) is the quantity `of_texts` [P, M] where a ends the text, else V(s a).
         """
@@ -213,19 +358,23 @@ class TokenOracle:
         values = np.array(of_texts, np.float64)  # beyond N they are those of the cut texts
         for t in reversed(range(tree.max_new_tokens)):
             first, last = tree.level(t)
-            q_level = np.empty((tree.n_prompts, last - first, N_TOKENS))
-            children = values[:, N_LETTERS * first + 1 : N_LETTERS * last + 1]
-            q_level[..., :N_LETTERS] = children.reshape(tree.n_prompts, -1, N_LETTERS)
-            q_level[..., EOS] = of_texts[:, first:last]
+            q_level = np.empty((tree.n_prompts, last - first, tree.n_tokens))
+            children = values[:, slice(*tree.level(t + 1))]
+            q_level[..., self._letters] = children.reshape(tree.n_prompts, -1, tree.n_letters)
+            q_level[..., tree.shape.eos] = of_texts[:, first:last]
             values[:, first:last] = back_up(t, q_level)
         return values[:, : tree.n_prefixes]
 
     def _checked(self, pi: Any) -> Floats:
         """The policy as probabilities [P, N, A] whose rows sum to 1."""
-        table = np.asarray(pi(self.observations()) if callable(pi) else pi)
         tree = self._tree
+        if hasattr(pi, "log_probs"):
+            policy = np.exp(tabulate(pi, "the policy", tree))
+            self._refuse_masked(policy)
+            return policy
+        table = np.asarray(pi(self.observations()) if callable(pi) else pi)
         n_states, horizon = tree.n_prompts * tree.n_prefixes, tree.max_new_tokens
-        shapes = ((n_states, N_TOKENS), (horizon, n_states, N_TOKENS))
+        shapes = ((n_states, tree.n_tokens), (horizon, n_states, tree.n_tokens))
         if table.dtype.kind not in "fiub" or table.shape not in shapes:
             raise OracleError(
                 f"a policy of this task has the shape {shapes[0]} (states, tokens) or {shapes[1]} "
@@ -258,30 +407,6 @@ class TokenOracle:
                 f"{policy[prompt, prefix, token]:.6g} in state {state}: the reference policy never "
                 "writes it there, so KL(π ‖ ref) is infinite. Use the action mask."
             )
-
-
-def soft_maximum(log_reference: Floats, q: Floats, beta: float) -> Floats:
-    """β log Σ_a ref(a) exp(q(a) / β) over the last axis; at β = 0 the maximum over ref's support.
-
-    Computed around the maximum m: m + β log1p(Σ ref (exp((q - m)/β) - 1)) while that sum is above
-    -1/2, which keeps full precision for a large β; else by log-sum-exp, which keeps it where the
-    best tokens are improbable under the reference.
-
-    Args:
-        log_reference: log ref, [..., A]; the exponentials sum to 1, -inf outside the support.
-        q: Finite, [..., A].
-        beta: β, at least 0.
-    """
-    best = np.where(log_reference > -np.inf, q, -np.inf).max(axis=-1)
-    if beta == 0:
-        return best
-    with np.errstate(over="ignore"):  # a tiny β: -inf, whose exponential is 0, is right
-        z = np.minimum((q - best[..., None]) / beta, 0.0)  # > 0 only outside the support
-    deficit = np.sum(np.exp(log_reference) * np.expm1(z), axis=-1)
-    x = log_reference + z
-    top = x.max(axis=-1)
-    log_sum = top + np.log(np.sum(np.exp(x - top[..., None]), axis=-1))
-    return best + beta * np.where(deficit > -0.5, np.log1p(np.maximum(deficit, -0.5)), log_sum)
 
 
 def _mean(values: Floats) -> float:

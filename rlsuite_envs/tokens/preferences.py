@@ -1,83 +1,61 @@
-"""Preferences between texts, and the Bradley-Terry model of them (Bradley & Terry 1952).
+"""Preferences between texts: sampled, or read from a file; and models of them.
 
-    P(first preferred to second) = σ(r(first) - r(second)),    r(text) = w · φ(text)
-
-φ counts what the gold reward is made of: the letter at each position, each pair of neighbours, and
-the letters. Everything is float64 NumPy, small enough to be fitted whenever it is wanted.
+P(first preferred to second) = σ(r(first) - r(second))                (Bradley & Terry 1952)
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_envs.tokens.tables import MAX_NEW_TOKENS, N_LETTERS, PROMPT_LENGTH
+from registry.errors import DataError, SettingError
+from registry.texts import PreferencePairs, Vocabulary
+from rlsuite_envs.tokens.sampling import pick
+from rlsuite_envs.tokens.shapes import TextShape, check_prompts
 from rlsuite_envs.tokens.tree import PrefixTree
 
 __all__ = [
     "Preferences",
-    "fit_bradley_terry",
-    "n_features",
+    "read_preferences",
     "sample_completions",
     "sample_preferences",
-    "text_features",
+    "sigmoid",
 ]
 
-NEWTON_STEPS = 50
-TOLERANCE = 1e-12
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
-
-def n_features() -> int:
-    """Length of φ: 5 x 6 positions, 6 x 6 bigrams, 1 length."""
-    return MAX_NEW_TOKENS * N_LETTERS + N_LETTERS * N_LETTERS + 1
-
-
-def text_features(tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """φ of texts `tokens` [B, T] of `lengths` [B]: shape [B, 67]; EOS counts for nothing."""
-    features = np.zeros((len(tokens), n_features()))
-    bigrams = MAX_NEW_TOKENS * N_LETTERS
-    for t in range(tokens.shape[1] - PROMPT_LENGTH):
-        place = PROMPT_LENGTH + t
-        rows = np.flatnonzero((place < lengths) & (tokens[:, place] < N_LETTERS))
-        letter, previous = tokens[rows, place], tokens[rows, place - 1]
-        features[rows, t * N_LETTERS + letter] += 1
-        features[rows, bigrams + previous * N_LETTERS + letter] += 1
-        features[rows, -1] += 1
-    return features
+KEYS = ("prompt", "chosen", "rejected")
 
 
 def sample_completions(
-    tree: PrefixTree,
-    log_probs: NDArray[np.float64],
-    prompts: NDArray[np.int64],
-    uniforms: NDArray[np.float64],
-) -> NDArray[np.int64]:
+    tree: PrefixTree, log_probs: Floats, prompts: Ints, uniforms: Floats
+) -> Ints:
     """Finished texts sampled by inverse CDF, as their numbers k in the tree: shape [B].
 
     Args:
         tree: The texts.
-        log_probs: log π(a | s) in every decision state, [P, N, 7].
+        log_probs: log π(a | s) in every decision state, [P, N, V].
         prompts: Which prompt, [B].
         uniforms: One per token, [B, T]; those after the end of a text are not looked at.
     """
-    cumulative = np.cumsum(np.exp(log_probs), axis=-1)
-    cumulative /= cumulative[..., -1:]  # the last token of positive probability ends at 1 exactly
     k = np.zeros(len(prompts), np.int64)
     writing = np.arange(len(prompts))
     for t in range(tree.max_new_tokens):
-        reached = cumulative[prompts[writing], k[writing]]
-        token = (reached <= uniforms[writing, t, None]).sum(axis=1)
-        letters = token < N_LETTERS
+        token = pick(log_probs[prompts[writing], k[writing]], uniforms[writing, t])
+        letters = token != tree.shape.eos
         writing = writing[letters]
-        k[writing] = N_LETTERS * k[writing] + 1 + token[letters]
+        k[writing] = tree.n_letters * k[writing] + 1 + tree.ranks[token[letters]]
     return k
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preferences:
-    """Pairs of texts that answer the same prompt.
+    """Pairs of texts of a tree that answer the same prompt.
 
     Attributes:
         prompts: Which prompt, [n].
@@ -85,31 +63,31 @@ class Preferences:
         rejected: That of the other one, [n].
     """
 
-    prompts: NDArray[np.int64]
-    preferred: NDArray[np.int64]
-    rejected: NDArray[np.int64]
+    prompts: Ints
+    preferred: Ints
+    rejected: Ints
 
-    def feature_differences(self, tree: PrefixTree) -> NDArray[np.float64]:
-        """φ(preferred) - φ(rejected), shape [n, 67]."""
+    def pairs(self, tree: PrefixTree) -> PreferencePairs:
+        """The texts themselves."""
         tokens, lengths = tree.texts()
         first = self.prompts * tree.n_texts
         better, worse = first + self.preferred, first + self.rejected
-        return text_features(tokens[better], lengths[better]) - text_features(
-            tokens[worse], lengths[worse]
+        return PreferencePairs(
+            prompt_lengths=tree.shape.prompt_lengths[self.prompts],
+            chosen=tokens[better],
+            chosen_lengths=lengths[better],
+            rejected=tokens[worse],
+            rejected_lengths=lengths[worse],
         )
 
-    def accuracy(self, scores: NDArray[np.float64]) -> float:
+    def accuracy(self, scores: Floats) -> float:
         """Share of pairs whose preferred text has the higher score [P, M]; a tie counts half."""
         difference = scores[self.prompts, self.preferred] - scores[self.prompts, self.rejected]
         return float(np.mean(np.where(difference == 0, 0.5, difference > 0)))
 
 
 def sample_preferences(
-    tree: PrefixTree,
-    log_probs: NDArray[np.float64],
-    scores: NDArray[np.float64],
-    n_pairs: int,
-    rng: np.random.Generator,
+    tree: PrefixTree, log_probs: Floats, scores: Floats, n_pairs: int, rng: np.random.Generator
 ) -> Preferences:
     """Pairs of answers sampled from a policy, and which of the two is preferred.
 
@@ -118,7 +96,7 @@ def sample_preferences(
 
     Args:
         tree: The texts.
-        log_probs: log π(a | s) of the policy that answers, [P, N, 7].
+        log_probs: log π(a | s) of the policy that answers, [P, N, V].
         scores: r of every finished text, [P, M]; the first is preferred with probability
             σ(r(first) - r(second)).
         n_pairs: How many.
@@ -130,33 +108,79 @@ def sample_preferences(
     first = sample_completions(tree, log_probs, prompts, uniforms[:, 1 : limit + 1])
     second = sample_completions(tree, log_probs, prompts, uniforms[:, limit + 1 : -1])
     difference = scores[prompts, first] - scores[prompts, second]
-    won = uniforms[:, -1] < _sigmoid(difference)
+    won = uniforms[:, -1] < sigmoid(difference)
     return Preferences(prompts, np.where(won, first, second), np.where(won, second, first))
 
 
-def fit_bradley_terry(differences: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """The weights w that minimise Σ_i -log σ(w · x_i) + (ridge / 2) |w|², by Newton's method.
+def read_preferences(path: str | Path, vocabulary: Vocabulary, shape: TextShape) -> PreferencePairs:
+    """Preferences from a file of JSON lines, `{"prompt": ..., "chosen": ..., "rejected": ...}`.
 
-    The sum is strictly convex for ridge > 0, so the answer is unique.
+    EOS is added to each answer, unless it has as many tokens as the limit allows: then it was cut
+    off there.
 
     Args:
-        differences: x_i = φ(preferred) - φ(rejected), shape [n, d].
-        ridge: λ > 0.
+        path: Of the file.
+        vocabulary: Encodes the texts.
+        shape: How long prompts and answers can be.
 
-    Returns:
-        w, shape [d].
+    Raises:
+        DataError: the file cannot be read, has no lines, or a line is no such object; the message
+            names the line.
     """
-    weights = np.zeros(differences.shape[1])
-    for _ in range(NEWTON_STEPS):
-        wrong = _sigmoid(-differences @ weights)  # 1 - σ(w · x), how surprising each pair is
-        gradient = ridge * weights - differences.T @ wrong
-        curvature = (differences.T * (wrong * (1.0 - wrong))) @ differences
-        step = np.linalg.solve(curvature + ridge * np.eye(len(weights)), gradient)
-        weights = weights - step
-        if np.abs(step).max() < TOLERANCE:
-            break
-    return weights
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the preferences {str(path)!r} cannot be read: {error}.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(_pair(line, vocabulary, shape))
+            except SettingError as error:
+                raise DataError(f"line {number} of {str(path)!r}: {error}") from error
+    if not found:
+        raise DataError(f"the file {str(path)!r} holds no preferences.")
+    starts, better, worse = zip(*found, strict=True)
+    width = max(map(len, (*better, *worse)))
+    return PreferencePairs(
+        prompt_lengths=np.array(starts, np.int64),
+        chosen=_rows(better, width, shape.size),
+        chosen_lengths=np.array([len(row) for row in better], np.int64),
+        rejected=_rows(worse, width, shape.size),
+        rejected_lengths=np.array([len(row) for row in worse], np.int64),
+    )
 
 
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pair(line: str, vocabulary: Vocabulary, shape: TextShape) -> tuple[int, list[int], list[int]]:
+    """Length of the prompt, and both texts."""
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise SettingError(f"this is no JSON ({error}).") from error
+    if not isinstance(entry, dict) or sorted(entry) != sorted(KEYS):
+        given = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
+        raise SettingError(f"a preference is an object with the keys {list(KEYS)}, got {given}.")
+    wrong = [key for key in KEYS if not isinstance(entry[key], str)]
+    if wrong:
+        raise SettingError(f"{wrong[0]!r} must be a text, got {entry[wrong[0]]!r}.")
+    prompt = check_prompts([entry["prompt"]], vocabulary, shape.prompt_width)[0]
+    answers = []
+    for key in ("chosen", "rejected"):
+        answer = vocabulary.encode(entry[key])
+        if len(answer) > shape.max_new_tokens:
+            raise SettingError(
+                f"{key!r} has {len(answer)} tokens, this task allows {shape.max_new_tokens} after "
+                "the prompt."
+            )
+        end = [shape.eos] if len(answer) < shape.max_new_tokens else []
+        answers.append([*prompt, *answer, *end])
+    return len(prompt), answers[0], answers[1]
+
+
+def _rows(texts: tuple[list[int], ...], width: int, pad: int) -> Ints:
+    return np.array([[*text, *[pad] * (width - len(text))] for text in texts], np.int64)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + exp(-x)) without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.catalogue import registry
 from registry.errors import InvalidObservationError, SettingError
 from registry.texts import ReferenceModel
+from rlsuite_envs.tokens.folders import is_path, load_folder, load_registered
+from rlsuite_envs.tokens.shapes import check_texts
 from rlsuite_envs.tokens.tables import EOS, N_LETTERS, N_TOKENS, REFERENCE_WEIGHTS
-from rlsuite_envs.tokens.tree import PrefixTree, check_tokens
 
-__all__ = ["MarkovReference", "as_array", "markov_reference", "resolve_reference", "tabulate"]
+__all__ = ["MarkovReference", "as_array", "checked_rows", "markov_reference", "resolve_reference"]
 
 SUM_TOLERANCE = 1e-4
 """How far the probabilities of a row may be from summing to 1: float32 models are let in."""
+
+Ints = NDArray[np.int64]
 
 
 class MarkovReference:
@@ -30,6 +32,8 @@ class MarkovReference:
     Raises:
         SettingError: they are something else.
     """
+
+    any_width = True
 
     def __init__(self, weights: Any = REFERENCE_WEIGHTS) -> None:
         table = as_array(weights)
@@ -49,9 +53,7 @@ class MarkovReference:
         with np.errstate(divide="ignore"):
             self._log_probs: NDArray[np.float64] = np.log(table / sums)
 
-    def log_probs(
-        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def log_probs(self, tokens: Ints, lengths: Ints) -> NDArray[np.float64]:
         """Next-token log-probabilities [B, 7] after prefixes `tokens` [B, T] of `lengths` [B].
 
         -inf for a token of probability 0.
@@ -59,7 +61,7 @@ class MarkovReference:
         Raises:
             InvalidObservationError: a row is malformed, or has ended.
         """
-        tokens, lengths = check_tokens(tokens, lengths)
+        tokens, lengths = check_texts(tokens, lengths, prompt_lengths=1)
         last = tokens[np.arange(len(tokens)), lengths - 1]
         if np.any(last == EOS):
             row = int(np.argmax(last == EOS))
@@ -78,24 +80,28 @@ def resolve_reference(reference: Any) -> tuple[ReferenceModel, str]:
     Raises:
         SettingError: it stands for nothing.
         UnknownIdError: no reference model has this id.
+        CheckpointError: it names a folder that holds no readable model.
     """
     if isinstance(reference, str):
         if reference == "markov":
             return markov_reference(), "'markov'"
+        if is_path(reference):
+            return load_folder("reference_model", reference), repr(reference)
         if "/" not in reference:
             raise SettingError(
                 "reference must be 'markov', the id of a registered reference model "
-                f"('namespace/Name-v0'), a table or an object with log_probs, got {reference!r}."
+                "('namespace/Name-v0'), the path of a folder ('./folder'), a table or an object "
+                f"with log_probs, got {reference!r}."
             )
-        return registry.get("reference_model", reference).load()(), repr(reference)
+        return load_registered("reference_model", reference), repr(reference)
     if hasattr(reference, "log_probs") and not isinstance(reference, type):
         return reference, type(reference).__name__
     if isinstance(reference, Sequence | np.ndarray):
         return MarkovReference(reference), "table"
     raise SettingError(
-        "reference must be 'markov', the id of a registered reference model, a table of weights "
-        f"of shape ({N_LETTERS}, {N_TOKENS}) or an object with log_probs(tokens, lengths), got "
-        f"{reference!r}."
+        "reference must be 'markov', the id of a registered reference model, the path of a folder, "
+        f"a table of weights of shape ({N_LETTERS}, {N_TOKENS}) or an object with "
+        f"log_probs(tokens, lengths), got {reference!r}."
     )
 
 
@@ -112,28 +118,29 @@ def as_array(answer: Any) -> NDArray[Any]:
         return np.empty(0, object)
 
 
-def tabulate(model: ReferenceModel, name: str, tree: PrefixTree) -> NDArray[np.float64]:
-    """The table log ref(a | s) over all decision states, shape [P, N, 7]; rows renormalised.
+def checked_rows(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float64]:
+    """A model's next-token log-probabilities as float64 rows whose exponentials sum to 1.
 
-    The model is asked once, for all prefixes as one batch.
+    Args:
+        answer: What the model returned.
+        shape: The right shape, (B, V).
+        name: What messages call the model.
 
     Raises:
-        SettingError: the model does not answer with log-probabilities of shape [B, 7].
+        SettingError: the answer is something else.
     """
-    tokens, lengths = tree.prefixes()
-    table = as_array(model.log_probs(tokens, lengths))
-    wanted = (len(tokens), N_TOKENS)
-    if table.dtype.kind != "f" or table.shape != wanted:
+    table = as_array(answer)
+    if table.dtype.kind != "f" or table.shape != shape:
         raise SettingError(
-            f"the reference model {name} must return log-probabilities of shape {wanted}; it "
+            f"{name} must return log-probabilities of shape {shape}; it "
             f"returned {table.dtype} of shape {table.shape}."
         )
-    sums = np.exp(table.astype(np.float64)).sum(axis=1, keepdims=True)
+    table = table.astype(np.float64)
+    sums = np.exp(table).sum(axis=1, keepdims=True)
     # written so that NaN is refused as well
     if not np.all(np.abs(sums - 1.0) <= SUM_TOLERANCE):
         raise SettingError(
-            f"the reference model {name} must return log-probabilities: the exponentials of a row "
+            f"{name} must return log-probabilities: the exponentials of a row "
             f"sum to 1; they sum to values from {sums.min():.6g} to {sums.max():.6g}."
         )
-    logs = table - np.log(sums)
-    return logs.reshape(tree.n_prompts, tree.n_prefixes, N_TOKENS)
+    return table - np.log(sums)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,55 +12,32 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
-from registry.errors import (
-    InvalidActionError,
-    InvalidObservationError,
-    OracleError,
-    SettingError,
-)
-from rlsuite_envs.checks import check_count, check_real, check_state, generator_from
+from registry.errors import InvalidActionError, SettingError
+from registry.texts import PreferencePairs, ReferenceModel, RewardModel, TextBatch, Vocabulary
+from rlsuite_envs.checks import check_state, generator_from
 from rlsuite_envs.rendering import letters
 from rlsuite_envs.rendering.canvas import Frame
 from rlsuite_envs.rendering.display import display_for, render, render_metadata
-from rlsuite_envs.rendering.grid import number
 from rlsuite_envs.tokens.oracle import TokenOracle
-from rlsuite_envs.tokens.reference_models import resolve_reference, tabulate
-from rlsuite_envs.tokens.reward_models import (
-    GOLD,
-    resolve_reward,
-    scores_in_blocks,
-    scores_of,
-    scores_of_all_texts,
-)
-from rlsuite_envs.tokens.tables import (
-    EOS,
-    LETTERS,
-    MAX_NEW_TOKENS,
-    N_LETTERS,
-    N_TOKENS,
-    PAD,
-    PROMPT_LENGTH,
-    PROMPTS,
-)
-from rlsuite_envs.tokens.tree import check_tokens, prefix_tree, spell
+from rlsuite_envs.tokens.pages import describe
+from rlsuite_envs.tokens.prompts import NO_PROMPT, chosen_prompt, is_text, saved_prompt
+from rlsuite_envs.tokens.tables import MAX_NEW_TOKENS
+from rlsuite_envs.tokens.world import TokenWorld
 
-__all__ = ["TokenGeneration", "chosen_prompt"]
+__all__ = ["TokenGeneration"]
 
 Observation = dict[str, Any]
 
-NAMES = (*LETTERS, letters.END)
-"""What tokens are called in pictures."""
-
 
 class TokenGeneration(gym.Env[Observation, np.int64]):
-    """Append letters to a prompt, or end the text; its score comes at the end.
+    """Append tokens to a prompt, or end the text; its score comes at the end.
 
     The observation is a dictionary: `tokens` (prompt and everything written so far, right-padded
-    with PAD, int64 [2 + T]), `length`, `prompt_length`, and `action_mask` (int8 [7], 1 for the
-    tokens that the reference policy can write). An action is the next token: a letter 0 to 5, or
-    EOS 6. EOS terminates the episode, and so does a letter as the last token allowed; no episode is
-    ever truncated. A reset draws one uniform u, and prompt floor(4u) is taken; a step draws
-    nothing.
+    with PAD, int64 [W], W the longest prompt and T), `length`, `prompt_length`, and `action_mask`
+    (int8 [V], 1 for the tokens that the reference policy can write). An action is the next token.
+    By default V = 7: the letters 0 to 5, and EOS 6. PAD is V. EOS terminates the episode, and so
+    does another token as the last one allowed; no episode is ever truncated. A reset draws one
+    uniform u, and prompt floor(P u) of P is taken; a step draws nothing.
 
     The reward is 0 until the text is finished, then the reward model's score, plus `no_eos` where
     the limit cut the text off. The objective is J = E[reward] - β KL(π ‖ ref): the divergence is
@@ -69,26 +45,36 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
 
     `info` always holds `action_mask`, as above. That of a step also holds `ref_logprob` (of the
     action under the reference policy, a float, -inf for a masked one), `no_eos` (whether the limit
-    cut the text off, a bool), `score` (of the reward model, without the keyword `no_eos`, a float)
-    and `gold` (the reward that the gold reward model would have given, a float); the last two are
-    0 until the text is finished.
+    cut the text off, a bool), `score` (of the reward model, without the keyword `no_eos`, a float),
+    `scores` (of several reward models, float64 [K], only where there are several) and `gold` (the
+    reward that the gold reward model would have given, a float, only where that is defined); the
+    last three are 0 until the text is finished.
 
     Args:
-        reward: `"gold"`, `"learned"` (a Bradley-Terry model of preferences sampled from gold), the
-            id of a registered reward model, a table `{completion: score}`, a function
-            `(tokens [B, 2 + T], lengths [B]) -> scores [B]`, or an object with such a `score`. It
-            must be a function of the text alone: a text is scored once and the score remembered.
-        reference: `"markov"`, the id of a registered reference model, a table of weights [6, 7]
-            over (last letter, next token), or an object with
-            `log_probs(tokens [B, 2 + T], lengths [B]) -> [B, 7]`, asked once for all prefixes.
+        reward: `"gold"`, a learned reward (`"learned"`, `"linear"`, `"mlp"`, `"tabular"`: fitted to
+            preferences), the id of a registered reward model, the path of a model's folder, a table
+            `{completion: score}`, a function `(tokens [B, W], lengths [B]) -> scores [B]`, an
+            object with such a `score`, or a list of these, whose scores are added. It must be a
+            function of the text alone: a text is scored once and the score remembered.
+        reference: `"markov"`, the id of a registered reference model, the path of a model's folder,
+            a table of weights [6, 7] over (last letter, next token), or an object with
+            `log_probs(tokens [B, W], lengths [B]) -> [B, V]`. It brings its `vocabulary`, or else
+            speaks in the six letters.
         no_eos: What is added to the score of a text that the limit cut off.
         beta: β of the objective, at least 0.
-        max_new_tokens: T, at most this many tokens after the prompt, EOS counted: 1 to 5.
+        max_new_tokens: T, at most this many tokens after the prompt, EOS counted, at least 1; at
+            most 5 where the gold reward is needed.
+        prompts: Texts or lists of tokens; None: ab, bc, cd and de.
+        reward_scales: What the score of each reward model is multiplied by; None: nothing.
+        preferences: What learned rewards are fitted to: a number of pairs sampled by the gold
+            reward, or the path of a file of JSON lines; None: 1,000 pairs.
         render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
         SettingError: a keyword is outside its range, or a model answers with something malformed.
         UnknownIdError: no reward or reference model has this id.
+        CheckpointError: a folder holds no model that could be read.
+        DataError: a file of preferences cannot be used.
     """
 
     metadata: dict[str, Any] = render_metadata(fps=2)
@@ -101,36 +87,91 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         no_eos: float = -0.5,
         beta: float = 0.4,
         max_new_tokens: int = MAX_NEW_TOKENS,
+        prompts: Sequence[Any] | None = None,
+        reward_scales: Sequence[float] | None = None,
+        preferences: int | str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self.no_eos = check_real("no_eos", no_eos, "a finite number", -math.inf, math.inf)
-        self.beta = _check_beta(beta)
-        self.max_new_tokens = _check_limit(max_new_tokens)
-        self._tree = tree = prefix_tree(self.max_new_tokens)
-        self.reference_model, name = resolve_reference(reference)
-        self._log_reference = tabulate(self.reference_model, name, tree)
-        self.reward_model, self._reward_name = resolve_reward(reward, self._log_reference, tree)
-        self._try_reward_model()
-        self.action_space = Discrete(N_TOKENS)
+        self.world = world = TokenWorld(
+            reward=reward,
+            reward_scales=reward_scales,
+            reference=reference,
+            prompts=prompts,
+            preferences=preferences,
+            no_eos=no_eos,
+            beta=beta,
+            max_new_tokens=max_new_tokens,
+        )
+        self._shape = shape = world.shape
+        self.action_space = Discrete(shape.size)
         self.observation_space = Dict(
             {
-                "tokens": MultiDiscrete([PAD + 1] * tree.width),
-                "length": Discrete(tree.width + 1),
-                "prompt_length": Discrete(tree.width + 1),
-                "action_mask": MultiBinary(N_TOKENS),
+                "tokens": MultiDiscrete([shape.size + 1] * shape.width),
+                "length": Discrete(shape.width + 1),
+                "prompt_length": Discrete(shape.width + 1),
+                "action_mask": MultiBinary(shape.size),
             }
         )
+        self._any_token = np.ones(shape.size, np.int8)
         # what a step looks up, as lists: indexing them is several times faster than arrays
-        rows = self._log_reference.reshape(-1, N_TOKENS)
-        self._ref_logprob: list[list[float]] = rows.tolist()
-        self._masks = list((rows > -np.inf).astype(np.int8))
-        self._any_token = np.ones(N_TOKENS, np.int8)
-        self._scores: dict[int, tuple[float, float]] = {}
-        self._prompt: int | None = None
-        self._begin(0)
+        self._ref_logprob: list[list[float]] = []
+        self._masks: list[NDArray[np.int8]] = []
+        if world.tabulated:
+            rows = world.log_reference.reshape(-1, shape.size)
+            self._ref_logprob = rows.tolist()
+            self._masks = list((rows > -np.inf).astype(np.int8))
+            self._ranks = world.tree.ranks.tolist()
+        self._scores: dict[bytes, tuple[list[float], float]] = {}
+        self._prompt: tuple[int, ...] | None = None
+        self._begin(shape.prompts[0])
         self._finished = True
         self.render_mode = render_mode
         self._display = display_for(self, render_mode)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens; PAD is its `size`."""
+        return self.world.vocabulary
+
+    @property
+    def prompts(self) -> tuple[tuple[int, ...], ...]:
+        """The prompts, equally likely."""
+        return self._shape.prompts
+
+    @property
+    def max_new_tokens(self) -> int:
+        """T."""
+        return self._shape.max_new_tokens
+
+    @property
+    def beta(self) -> float:
+        """β of the objective."""
+        return self.world.beta
+
+    @property
+    def no_eos(self) -> float:
+        """What is added to the score of a text that the limit cut off."""
+        return self.world.no_eos
+
+    @property
+    def reference_model(self) -> ReferenceModel:
+        """The reference policy."""
+        return self.world.reference_model
+
+    @property
+    def reward_models(self) -> tuple[RewardModel, ...]:
+        """What scores a text."""
+        return tuple(judge.model for judge in self.world.judges)
+
+    @property
+    def reward_names(self) -> tuple[str, ...]:
+        """What they are called."""
+        return tuple(judge.name.strip("'") for judge in self.world.judges)
+
+    @property
+    def n_rewards(self) -> int:
+        """K, how many they are."""
+        return self.world.n_rewards
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -139,15 +180,16 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
 
         Args:
             seed: Seeds the generator; None goes on with it.
-            options: `{"prompt": (p, p + 1)}` takes this one of the task's prompts instead of the
-                drawn one.
+            options: `{"prompt": prompt}` takes this prompt instead of the drawn one, a text or a
+                list of tokens: one of the task's, or where the reference policy is no table any
+                other that is not longer than the longest of them.
 
         Raises:
             SettingError: another option, or no prompt of this task.
         """
-        chosen = chosen_prompt(options)
+        chosen = chosen_prompt(options, self.world)
         super().reset(seed=seed)
-        drawn = int(len(PROMPTS) * self.np_random.random())
+        drawn = self.prompts[int(len(self.prompts) * self.np_random.random())]
         self._prompt = drawn if chosen is None else chosen
         self._begin(self._prompt)
         if self._display is not None:
@@ -161,19 +203,17 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         Raises:
             InvalidActionError: the action is not in the action space.
             ResetNeeded: no text is being written.
-            SettingError: the reward model answers with something else than a finite number.
+            SettingError: a model answers with something malformed.
         """
-        token = _token(action)
+        token = self._token(action)
         if self._finished:
             raise ResetNeeded("no text is being written: call reset() before step().")
-        ref_logprob = self._ref_logprob[self._state][token]
-        completion = self._write(token)
-        reward = score = gold = 0.0
-        cut = self._finished and token != EOS
-        if self._finished:
-            score, gold = self._scores_of(completion)
-            added = self.no_eos if cut else 0.0
-            reward, gold = score + added, gold + added
+        ref_logprob = self._next_log_probs()[token]
+        self._write(token)
+        cut = self._finished and token != self._shape.eos
+        parts, gold = self._judged() if self._finished else ([0.0] * self.n_rewards, 0.0)
+        score = sum(parts)
+        added = self.no_eos if cut else 0.0
         if self._display is not None:
             self._display.show()
         mask = self.action_masks()
@@ -182,9 +222,12 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             "ref_logprob": ref_logprob,
             "no_eos": cut,
             "score": score,
-            "gold": gold,
         }
-        return self._observation(mask), reward, self._finished, False, info
+        if self.n_rewards > 1:
+            info["scores"] = np.array(parts)
+        if self.world.has_gold:
+            info["gold"] = gold + added
+        return self._observation(mask), score + added, self._finished, False, info
 
     def render(self) -> Any:
         """The text so far: pixels uint8 [height, width, 3], a text, or None after showing it."""
@@ -197,59 +240,105 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
 
     def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
         """Keys for a person who plays: the letters, and Enter for the end of the text."""
-        return {(key,): a for a, key in enumerate([*LETTERS, "\r"])}
+        names = getattr(self.vocabulary, "letters", "")
+        return {**{(key,): a for a, key in enumerate(names)}, ("\r",): self._shape.eos}
 
     def action_masks(self) -> NDArray[np.int8]:
-        """1 for each token that the reference policy can write now, int8 [7]; all 1 at the end."""
-        return (self._any_token if self._finished else self._masks[self._state]).copy()
+        """1 for each token that the reference policy can write now, int8 [V]; all 1 at the end."""
+        if self._finished:
+            return self._any_token.copy()
+        if self.world.tabulated:
+            return self._masks[self._state].copy()
+        return (np.array(self._next_log_probs()) > -np.inf).astype(np.int8)
 
-    def score(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompt_lengths: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
         """Rewards [B] of whole finished texts: what stepping through them would have given.
 
         Args:
-            tokens: Prompt and completion, EOS included, [B, 2 + T] or narrower.
+            tokens: Prompt and completion, EOS included, [B, W] or narrower.
             lengths: Tokens of each row without the padding, [B].
+            prompt_lengths: Tokens of the prompts, [B]; needed where they are of unlike lengths.
 
         Raises:
             InvalidObservationError: a row is no finished text of this task.
             SettingError: the reward model answers with something malformed.
         """
-        tokens, lengths = check_tokens(tokens, lengths)
-        rows = np.arange(len(tokens))
-        cut = tokens[rows, lengths - 1] != EOS
-        limit = PROMPT_LENGTH + self.max_new_tokens
-        wrong = (lengths > limit) | (cut & (lengths != limit))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise InvalidObservationError(
-                f"row {row} of length {lengths[row]} is no finished text: one ends with EOS "
-                f"({EOS}) or has {self.max_new_tokens} letters after the prompt."
-            )
-        scores = scores_in_blocks(self.reward_model, self._reward_name, tokens, lengths)
-        return scores + np.where(cut, self.no_eos, 0.0)
+        tokens, lengths, starts = self.world.check_finished(tokens, lengths, prompt_lengths)
+        parts = self.world.parts(tokens, lengths, starts)
+        return parts.sum(axis=1) + np.where(self.world.cut(tokens, lengths), self.no_eos, 0.0)
 
-    def model_scores(
-        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the reward model and the gold reward give finished texts, without `no_eos`.
+    def score_parts(
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompt_lengths: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        """What each reward model says about finished texts, without `no_eos`: [B, K].
+
+        Raises as `score` does.
+        """
+        return self.world.parts(*self.world.check_finished(tokens, lengths, prompt_lengths))
+
+    def rollout(
+        self,
+        policy: Any,
+        n: int,
+        *,
+        rng: np.random.Generator,
+        prompts: Sequence[int] | NDArray[np.int64] | None = None,
+        group_size: int = 1,
+    ) -> TextBatch:
+        """Has n whole texts written at once, by the rule of `registry.texts.SamplesTexts`.
+
+        The episode of this environment and its generator stay as they are. A policy that can sample
+        by itself does; else one that remembers prefixes is asked for one token after another; else
+        any is asked for whole prefixes.
 
         Args:
-            tokens: Prompt and completion, EOS included, [B, 2 + T].
-            lengths: Tokens of each row without the padding, [B].
+            policy: A `SequencePolicy`, or a function like its `log_probs`.
+            n: How many texts, a multiple of `group_size`.
+            rng: First draws one uniform u per group, and takes prompt floor(P u); then one per row
+                and place, [n, T].
+            prompts: Numbers of prompts, one per group, instead of the drawn ones.
+            group_size: So many neighbouring rows share a prompt.
 
         Raises:
-            SettingError: the reward model answers with something malformed.
+            SettingError: an argument is outside its range, or the policy or the reward model
+                answers with something malformed.
         """
-        gold = GOLD.score(tokens, lengths)
-        if self.reward_model is GOLD:
-            return gold, gold
-        scores = scores_in_blocks(self.reward_model, self._reward_name, tokens, lengths)
-        return scores, gold
+        return self.world.rollout(policy, n, rng=rng, prompts=prompts, group_size=group_size)
+
+    def preferences(
+        self, n: int = 1000, *, rng: np.random.Generator, source: str = "gold"
+    ) -> PreferencePairs:
+        """Pairs of answers, and which of the two is preferred.
+
+        Args:
+            n: How many are sampled: both answers by the reference policy, the first of them
+                preferred with probability σ(r(first) - r(second)).
+            rng: Draws as a `rollout` of 2 n texts in groups of 2 does, then one uniform per pair.
+            source: r: `"gold"`, or `"reward"`, that of this task; or the path of a file of
+                preferences, which is read whole.
+
+        Raises:
+            SettingError: there is no gold reward for this task, or `n` is no count.
+            DataError: the file cannot be used; the message names the line.
+        """
+        return self.world.preferences(n, rng=rng, source=source)
 
     @property
     def log_reference(self) -> NDArray[np.float64]:
-        """The table log ref(a | s) in every decision state: prompts, prefixes, tokens [P, N, 7]."""
-        return self._log_reference
+        """The table log ref(a | s) in every decision state: prompts, prefixes, tokens [P, N, V].
+
+        Raises:
+            OracleError: there are too many of them.
+        """
+        return self.world.log_reference
 
     def oracle(self, horizon: int | None = None, *, beta: float | None = None) -> TokenOracle:
         """The answer key. All texts are scored at the first call, and kept.
@@ -260,32 +349,24 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             beta: β of the objective; None is the environment's own, 0 the plain reward.
 
         Raises:
-            OracleError: a limit below `max_new_tokens` would leave texts without a score.
+            OracleError: a limit below `max_new_tokens` would leave texts without a score, or there
+                are more than 2,000,000 texts.
             SettingError: a keyword is outside its range, or the reward model answers with something
                 malformed.
         """
-        if horizon is not None and check_count("horizon", horizon) < self.max_new_tokens:
-            raise OracleError(
-                f"a time limit of {horizon} steps cuts texts of up to {self.max_new_tokens} tokens "
-                "off before they are scored, and there is no exact answer for that: use a limit of "
-                f"at least {self.max_new_tokens}, or make the environment with max_new_tokens="
-                f"{horizon}."
-            )
-        return TokenOracle(
-            self._tree,
-            self._log_reference,
-            self._rewards[0],
-            beta=self.beta if beta is None else _check_beta(beta),
-            gold=self._rewards[1],
-        )
+        return self.world.oracle(horizon, beta)
 
     def get_state(self) -> dict[str, Any]:
-        """Generator, prompt and text, as JSON can hold them."""
-        written = self._tokens[PROMPT_LENGTH : self._length].tolist()
+        """Generator, prompt and text, as JSON can hold them.
+
+        `prompt` is the number of the prompt, or the tokens of one that is not of the task.
+        """
+        known = self._prompt in self.prompts
+        prompt = self.prompts.index(self._prompt) if known else self._prompt
         return {
             "rng": self.np_random.bit_generator.state,
-            "prompt": self._prompt,
-            "written": written if self._prompt is not None else [],
+            "prompt": list(prompt) if isinstance(prompt, tuple) else prompt,
+            "written": self._written() if self._prompt is not None else [],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -295,38 +376,22 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             SettingError: it is not such a state, or its text is longer than this task's.
         """
         check_state("TokenGeneration", state, ("rng", "prompt", "written"))
-        prompt, written = state["prompt"], state["written"]
-        if not _is_text(prompt, written, self.max_new_tokens):
+        written = state["written"]
+        prompt = saved_prompt(state["prompt"], self.world)
+        if prompt is NO_PROMPT or not is_text(prompt, written, self._shape):
             raise SettingError(
-                f"TokenGeneration.set_state: 'prompt' is a number from 0 to {len(PROMPTS) - 1} and "
-                f"'written' a list of at most {self.max_new_tokens} letters, EOS ({EOS}) only at "
-                f"its end (None and an empty list before the first reset); got {prompt!r} and "
-                f"{written!r}."
+                f"TokenGeneration.set_state: 'prompt' is a number from 0 to "
+                f"{len(self.prompts) - 1} and "
+                f"'written' a list of at most {self.max_new_tokens} letters, EOS "
+                f"({self._shape.eos}) only at its end (None and an empty list before the first "
+                f"reset); got {state['prompt']!r} and {written!r}."
             )
         self.np_random = generator_from("TokenGeneration", state["rng"])
         self._prompt = prompt
-        self._begin(0 if prompt is None else prompt)
+        self._begin(self.prompts[0] if prompt is None else prompt)
         for token in written:
             self._write(token)
         self._finished = self._finished or prompt is None
-
-    @cached_property
-    def _rewards(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Reward of every finished text [P, M], and the gold reward where that is another one."""
-        tree = self._tree
-        added = np.where(np.arange(tree.n_texts) < tree.n_prefixes, 0.0, self.no_eos)
-        scores = scores_of_all_texts(self.reward_model, self._reward_name, tree)
-        if self.reward_model is GOLD:
-            return scores + added, None
-        return scores + added, scores_of_all_texts(GOLD, "'gold'", tree) + added
-
-    def _try_reward_model(self) -> None:
-        """Scores the empty completions, so that a malformed model is refused at the door."""
-        rows = np.full((len(PROMPTS), self._tree.width), PAD, np.int64)
-        rows[:, :PROMPT_LENGTH] = PROMPTS
-        rows[:, PROMPT_LENGTH] = EOS
-        lengths = np.full(len(rows), PROMPT_LENGTH + 1)
-        scores_of(self.reward_model, self._reward_name, rows, lengths)
 
     def _frame(self) -> Frame:
         return letters.frame(*self._page())
@@ -336,126 +401,87 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
 
     def _page(self) -> tuple[letters.Page, str]:
         """What is drawn, all of it read off the text itself."""
-        prompt = self._prompt or 0
-        written = self._tokens[PROMPT_LENGTH : self._length].tolist()
-        log_probs, k = [], 0
-        for token in written:
-            log_probs.append(self._ref_logprob[prompt * self._tree.n_prefixes + k][token])
-            k = N_LETTERS * k + 1 + token
-        rewards, caption = [0.0] * len(written), f"{len(written)} of {self.max_new_tokens} tokens"
-        over = self._finished and bool(written)
-        if over:
-            cut = written[-1] != EOS
-            score = self._scores_of(self._completion)[0]
-            rewards[-1] = score + (self.no_eos if cut else 0.0)
-            caption = f"finished   reward {number(rewards[-1])}"
-            if cut:
-                caption += f" = score {number(score)}, cut off {number(self.no_eos)}"
-        page = letters.Page(
-            prompt=spell(PROMPTS[prompt]) if self._prompt is not None else "  ",
-            written=[NAMES[token] for token in written],
+        over = self._finished and self._prompt is not None
+        return describe(
+            self.vocabulary,
+            self._prompt or (),
+            self._written(),
             limit=self.max_new_tokens,
-            rewards=rewards,
-            log_probs=log_probs,
-            tokens=NAMES,
-            next_probs=[]
-            if self._finished
-            else [math.exp(x) for x in self._ref_logprob[self._state]],
+            log_probs=self._log_probs_written,
+            next_log_probs=[] if self._finished else self._next_log_probs(),
+            score=sum(self._judged()[0]) if over else None,
+            no_eos=self.no_eos,
         )
-        return page, caption
 
-    def _begin(self, prompt: int) -> None:
-        self._tokens = np.full(self._tree.width, PAD, np.int64)
-        self._tokens[:PROMPT_LENGTH] = PROMPTS[prompt]
-        self._length = PROMPT_LENGTH
+    def _begin(self, prompt: tuple[int, ...]) -> None:
+        self._tokens = np.full(self._shape.width, self._shape.size, np.int64)
+        self._tokens[: len(prompt)] = prompt
+        self._start = self._length = len(prompt)
         self._completion = 0  # the number of the letters written, as the tree counts
-        self._state = prompt * self._tree.n_prefixes
-        self._first_text = prompt * self._tree.n_texts
+        self._state = -1
+        if self.world.tabulated:
+            self._state = self.prompts.index(prompt) * self.world.tree.n_prefixes
+        self._row: list[float] | None = None
+        self._log_probs_written: list[float] = []
         self._finished = False
 
-    def _write(self, token: int) -> int:
-        """Appends a token and returns the number of the letters written."""
+    def _write(self, token: int) -> None:
+        self._log_probs_written.append(self._next_log_probs()[token])
         self._tokens[self._length] = token
         self._length += 1
-        if token == EOS:
-            self._finished = True
-            return self._completion
-        step = (N_LETTERS - 1) * self._completion + 1 + token  # k becomes 6k + 1 + a
-        self._completion += step
-        self._state += step
-        self._finished = self._completion >= self._tree.n_prefixes
-        return self._completion
+        self._row = None
+        ended = token == self._shape.eos
+        self._finished = ended or self._length - self._start == self.max_new_tokens
+        if self.world.tabulated and not ended:
+            tree = self.world.tree
+            step = (tree.n_letters - 1) * self._completion + 1 + self._ranks[token]
+            self._completion += step  # k becomes L k + 1 + a
+            self._state += step
+
+    def _next_log_probs(self) -> list[float]:
+        """Log ref(a | text so far)."""
+        if self.world.tabulated:
+            return self._ref_logprob[self._state]
+        if self._row is None:
+            rows = self.world.next_log_probs(self._tokens[None], np.array([self._length]))
+            self._row = rows[0].tolist()
+        return self._row
 
     def _observation(self, mask: NDArray[np.int8]) -> Observation:
         return {
             "tokens": self._tokens.copy(),
             "length": self._length,
-            "prompt_length": PROMPT_LENGTH,
+            "prompt_length": self._start,
             "action_mask": mask.copy(),
         }
 
-    def _scores_of(self, completion: int) -> tuple[float, float]:
-        """Score and gold score of the text just finished."""
-        text = self._first_text + completion
-        if text not in self._scores:
-            row, length = self._tokens[None].copy(), np.array([self._length])
-            score, gold = self.model_scores(row, length)
-            self._scores[text] = (float(score[0]), float(gold[0]))
-        return self._scores[text]
+    def _written(self) -> list[int]:
+        written: list[int] = self._tokens[self._start : self._length].tolist()
+        return written
 
+    def _judged(self) -> tuple[list[float], float]:
+        """What the reward models and the gold reward say about the text just finished."""
+        text = self._tokens.tobytes()
+        known = self._scores.get(text)
+        if known is None:
+            row, length, start = self._tokens[None], [self._length], [self._start]
+            given = (row.copy(), np.array(length), np.array(start))
+            gold = float(self.world.gold(*given)[0]) if self.world.has_gold else 0.0
+            known = (self.world.parts(*given)[0].tolist(), gold)
+            if self.world.tabulated:  # else there is no end of them
+                self._scores[text] = known
+        return known
 
-def _token(action: Any) -> int:
-    """The token that an action names."""
-    try:
-        token = operator.index(action)
-    except TypeError:
-        token = -1
-    if 0 <= token < N_TOKENS:
-        return token
-    raise InvalidActionError(
-        f"action {action!r} is not in the action space: it must be a whole number from 0 to "
-        f"{N_TOKENS - 1}, a letter 0 to {N_LETTERS - 1} or EOS ({EOS}); PAD ({PAD}) is no action."
-    )
-
-
-def _check_beta(beta: object) -> float:
-    return check_real("beta", beta, "a finite number of at least 0", 0.0, math.inf)
-
-
-def _check_limit(limit: object) -> int:
-    count = check_count("max_new_tokens", limit)
-    if count > MAX_NEW_TOKENS:
-        raise SettingError(
-            f"max_new_tokens must be from 1 to {MAX_NEW_TOKENS}, the positions that the reward's "
-            f"tables cover, got {limit!r}."
+    def _token(self, action: Any) -> int:
+        """The token that an action names."""
+        try:
+            token = operator.index(action)
+        except TypeError:
+            token = -1
+        size, eos = self._shape.size, self._shape.eos
+        if 0 <= token < size:
+            return token
+        raise InvalidActionError(
+            f"action {action!r} is not in the action space: it must be a whole number from 0 to "
+            f"{size - 1}, a token of the vocabulary or EOS ({eos}); PAD ({size}) is no action."
         )
-    return count
-
-
-def chosen_prompt(options: dict[str, Any] | None) -> int | None:
-    """The number of the prompt named in the options of a reset, or None."""
-    unknown = sorted(set(options or ()) - {"prompt"})
-    if unknown:
-        raise SettingError(f"the only option of a reset is 'prompt', got {unknown}.")
-    if not options:
-        return None
-    given = options["prompt"]
-    try:
-        first, second = map(operator.index, given)
-        return PROMPTS.index((first, second))
-    except (TypeError, ValueError):
-        raise SettingError(
-            f"options['prompt'] must be one of this task's prompts, {list(PROMPTS)}, got {given!r}."
-        ) from None
-
-
-def _is_text(prompt: object, written: object, limit: int) -> bool:
-    """Whether a saved state holds a prompt's number and what was written after it."""
-    if not isinstance(written, list) or len(written) > limit:
-        return False
-    whole = all(isinstance(token, int) and 0 <= token < N_TOKENS for token in written)
-    if not whole or EOS in written[:-1]:
-        return False
-    if prompt is None:
-        return not written
-    return isinstance(prompt, int) and 0 <= prompt < len(PROMPTS)

@@ -11,26 +11,25 @@ from numpy.typing import NDArray
 
 from rlsuite_envs.compiled import compiled
 from rlsuite_envs.tokens.oracle import TokenOracle
-from rlsuite_envs.tokens.tables import EOS, N_LETTERS, N_TOKENS, PAD, PROMPT_LENGTH, PROMPTS
-from rlsuite_envs.tokens.token_generation import TokenGeneration, chosen_prompt
-from rlsuite_envs.tokens.tree import prefix_tree
-from rlsuite_envs.vector.base import RESET, SKIP, Batch, NativeVectorEnv
+from rlsuite_envs.tokens.prompts import chosen_prompt, saved_prompt
+from rlsuite_envs.tokens.token_generation import TokenGeneration
+from rlsuite_envs.vector.base import RESET, SKIP, STEP, Batch, NativeVectorEnv
 from rlsuite_envs.vector.checks import Ints
 from rlsuite_envs.vector.pcg64 import uniform
 
 __all__ = ["TokenVectorEnv", "token_generation"]
 
-MASK = ((N_TOKENS,), np.int8)
-DRAWN = -1
-"""The prompt is the one drawn, not one that the options name."""
+NOT_STARTED: dict[str, Any] = {"prompt": None, "written": []}
 
 
 class TokenVectorEnv(NativeVectorEnv):
     """n texts of `TokenGeneration`, written together.
 
-    The texts that end in one step are scored together, each text once; the scores are kept for all
-    rows. A reward model of one's own is called at one fixed width, by the single environment too
-    (see `reward_models.scores_in_blocks`), so that both have the same rewards.
+    The texts that end in one step are scored together. Where the reference policy is a table, a
+    compiled loop writes, each text is scored once, and the scores are kept for all rows. Elsewhere
+    the reference policy is asked about all rows at once. Models of one's own are called at one
+    fixed width, by the single environment too (see `scoring.Judge`), so that both have the same
+    rewards.
 
     Args:
         single: The task; its keywords hold for every row.
@@ -51,36 +50,38 @@ class TokenVectorEnv(NativeVectorEnv):
         max_episode_steps: int | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     ) -> None:
+        world = single.world
+        mask = ((world.shape.size,), np.int8)
+        step_info: dict[str, Any] = {
+            "action_mask": mask,
+            "ref_logprob": ((), np.float64),
+            "no_eos": ((), np.bool_),
+            "score": ((), np.float64),
+        }
+        if world.n_rewards > 1:
+            step_info["scores"] = ((world.n_rewards,), np.float64)
+        if world.has_gold:
+            step_info["gold"] = ((), np.float64)
         super().__init__(
             single,
             num_envs,
             max_episode_steps=max_episode_steps,
             autoreset_mode=autoreset_mode,
-            step_info={
-                "action_mask": MASK,
-                "ref_logprob": ((), np.float64),
-                "no_eos": ((), np.bool_),
-                "score": ((), np.float64),
-                "gold": ((), np.float64),
-            },
-            reset_info={"action_mask": MASK},
+            step_info=step_info,
+            reset_info={"action_mask": mask},
         )
-        self._tokens_env = single
-        self._tree = tree = prefix_tree(single.max_new_tokens)
-        self._prompts = np.array(PROMPTS, np.int64)
-        self._ref_logprob = single.log_reference.reshape(-1, N_TOKENS).copy()
-        self._masks = (self._ref_logprob > -np.inf).astype(np.int8)
-        # NaN where a text has not been scored yet
-        self._scores = np.full(tree.n_prompts * tree.n_texts, np.nan)
-        self._golds = self._scores.copy()
-        self._tokens = np.full((num_envs, tree.width), PAD, np.int64)
+        self._world, shape = world, world.shape
+        self._prompts = shape.prompt_rows()
+        self._starts = shape.prompt_lengths
+        self._tokens = np.full((num_envs, shape.width), shape.size, np.int64)
+        self._start = np.zeros(num_envs, np.int64)
         self._prompt = np.full(num_envs, -1, np.int64)
-        self._completion = np.zeros(num_envs, np.int64)
-        self._mask = np.ones((num_envs, N_TOKENS), np.int8)
-        self._chosen = DRAWN
+        self._mask = np.ones((num_envs, shape.size), np.int8)
+        self._chosen: tuple[int, ...] | None = None
+        self._texts = _Table(self) if world.tabulated else _Asked(self)
 
     def action_masks(self) -> NDArray[np.int8]:
-        """1 for each token that the reference policy can write now, int8 [n, 7]."""
+        """1 for each token that the reference policy can write now, int8 [n, V]."""
         return self._mask.copy()
 
     def oracle(
@@ -94,7 +95,7 @@ class TokenVectorEnv(NativeVectorEnv):
             row: Any sub-environment; the answers are the same for all.
 
         Raises:
-            OracleError: a limit that cuts texts off before they are scored.
+            OracleError: a limit cuts texts off before they are scored, or there are too many texts.
             SettingError: a keyword is outside its range.
         """
         limit = self.max_episode_steps if horizon is None else horizon
@@ -102,28 +103,96 @@ class TokenVectorEnv(NativeVectorEnv):
         return oracle
 
     def _check_options(self, options: dict[str, Any]) -> None:
-        prompt = chosen_prompt(options)
-        self._chosen = DRAWN if prompt is None else prompt
+        self._chosen = chosen_prompt(options, self._world)
 
     def _advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
-        text = np.full(self.num_envs, -1, np.int64)
-        columns = batch.columns
+        return self._texts.advance(todo, actions, batch)
+
+    def _observations(self) -> dict[str, NDArray[Any]]:
+        # in the order of the space, which is that of the alphabet
+        return {
+            "action_mask": self._mask.copy(),
+            "length": self._start + self._clock,
+            "prompt_length": self._start.copy(),
+            "tokens": self._tokens.copy(),
+        }
+
+    def _observation(self, i: int) -> dict[str, Any]:
+        return {
+            "action_mask": self._mask[i].copy(),
+            "length": self._start.item(i) + self._clock.item(i),
+            "prompt_length": self._start.item(i),
+            "tokens": self._tokens[i].copy(),
+        }
+
+    def _row(self, i: int) -> dict[str, Any]:
+        start, length = self._start.item(i), self._start.item(i) + self._clock.item(i)
+        if not start:
+            return NOT_STARTED
+        number = self._prompt.item(i)
+        prompt = number if number >= 0 else self._tokens[i, :start].tolist()
+        return {"prompt": prompt, "written": self._tokens[i, start:length].tolist()}
+
+    def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
+        prompt, written = saved_prompt(state["prompt"], self._world), state["written"]
+        self._begin_row(i, prompt)
+        if prompt is None:
+            return
+        start = len(prompt)
+        self._tokens[i, start : start + len(written)] = written
+        self._clock[i] = len(written)
+        shape = self._world.shape
+        finished = len(written) == shape.max_new_tokens or written[-1:] == [shape.eos]
+        self._texts.take_over(i, written, finished)
+
+    def _begin_row(self, i: int, prompt: tuple[int, ...] | None) -> None:
+        """A row with nothing written yet; None: one that was never reset."""
+        known = self._world.shape.prompts
+        self._tokens[i] = self._world.shape.size
+        self._tokens[i, : len(prompt or ())] = prompt or ()
+        self._start[i] = len(prompt or ())
+        self._prompt[i] = known.index(prompt) if prompt in known else -1
+        self._clock[i] = 0
+
+
+class _Table:
+    """Writes by a compiled loop over the table of the reference policy."""
+
+    def __init__(self, owner: TokenVectorEnv) -> None:
+        self._owner = owner
+        self._tree = tree = owner._world.tree
+        self._ref_logprob = owner._world.log_reference.reshape(-1, tree.n_tokens).copy()
+        self._masks = (self._ref_logprob > -np.inf).astype(np.int8)
+        # NaN where a text has not been scored yet
+        count = tree.n_prompts * tree.n_texts
+        self._parts = np.full((count, owner._world.n_rewards), np.nan)
+        self._golds = np.full(count, np.nan)
+        self._completion = np.zeros(owner.num_envs, np.int64)
+
+    def advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
+        owner, tree, columns = self._owner, self._tree, batch.columns
+        text = np.full(owner.num_envs, -1, np.int64)
+        chosen = owner._chosen
         ended: int = _write(
             todo,
             actions,
-            self._rng,
-            self._clock,
-            self._tokens,
-            self._prompt,
+            owner._rng,
+            owner._clock,
+            owner._tokens,
+            owner._start,
+            owner._prompt,
             self._completion,
-            self._mask,
-            self._prompts,
-            self._chosen,
+            owner._mask,
+            owner._prompts,
+            owner._starts,
+            -1 if chosen is None else tree.shape.prompts.index(chosen),
+            tree.ranks,
+            tree.shape.eos,
             self._ref_logprob,
             self._masks,
-            self._tree.n_prefixes,
-            self._tree.n_texts,
-            self._limit,
+            tree.n_prefixes,
+            tree.n_texts,
+            owner._limit,
             text,
             batch.terminated,
             batch.truncated,
@@ -135,63 +204,99 @@ class TokenVectorEnv(NativeVectorEnv):
             self._score(np.flatnonzero(text >= 0), text, batch)
         return ended
 
+    def take_over(self, i: int, written: list[int], finished: bool) -> None:
+        owner, tree = self._owner, self._tree
+        self._completion[i] = k = tree.number_of(np.array(written, np.int64))
+        state = owner._prompt[i] * tree.n_prefixes + k
+        owner._mask[i] = 1 if finished else self._masks[state]
+
     def _score(self, rows: Ints, text: Ints, batch: Batch) -> None:
         """Rewards of the texts finished in `rows`; those met for the first time are scored."""
         new, first = np.unique(text[rows], return_index=True)
-        unknown = np.isnan(self._scores[new])
+        unknown = np.isnan(self._parts[new, 0])
         if unknown.any():
             new, first = new[unknown], rows[first[unknown]]
-            lengths = PROMPT_LENGTH + self._clock[first]
-            self._scores[new], self._golds[new] = self._tokens_env.model_scores(
-                self._tokens[first], lengths
-            )
-        finished, columns = text[rows], batch.columns
-        added = np.where(columns["no_eos"][rows], self._tokens_env.no_eos, 0.0)
-        columns["score"][rows] = self._scores[finished]
-        batch.reward[rows] = self._scores[finished] + added
-        columns["gold"][rows] = self._golds[finished] + added
-
-    def _observations(self) -> dict[str, NDArray[Any]]:
-        # in the order of the space, which is that of the alphabet
-        return {
-            "action_mask": self._mask.copy(),
-            "length": PROMPT_LENGTH + self._clock,
-            "prompt_length": np.full(self.num_envs, PROMPT_LENGTH),
-            "tokens": self._tokens.copy(),
-        }
-
-    def _observation(self, i: int) -> dict[str, Any]:
-        return {
-            "action_mask": self._mask[i].copy(),
-            "length": PROMPT_LENGTH + self._clock.item(i),
-            "prompt_length": PROMPT_LENGTH,
-            "tokens": self._tokens[i].copy(),
-        }
-
-    def _row(self, i: int) -> dict[str, Any]:
-        prompt = self._prompt.item(i)
-        written = self._tokens[i, PROMPT_LENGTH : PROMPT_LENGTH + self._clock[i]].tolist()
-        return {"prompt": prompt, "written": written} if prompt >= 0 else NOT_STARTED
-
-    def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
-        prompt, written = state["prompt"], state["written"]
-        self._prompt[i] = -1 if prompt is None else prompt
-        if prompt is None:
-            return
-        self._tokens[i] = PAD
-        self._tokens[i, :PROMPT_LENGTH] = PROMPTS[prompt]
-        self._tokens[i, PROMPT_LENGTH : PROMPT_LENGTH + len(written)] = written
-        self._clock[i] = len(written)
-        letters = [token for token in written if token != EOS]
-        completion = 0
-        for letter in letters:
-            completion = N_LETTERS * completion + 1 + letter
-        self._completion[i] = completion
-        finished = len(letters) < len(written) or completion >= self._tree.n_prefixes
-        self._mask[i] = 1 if finished else self._masks[prompt * self._tree.n_prefixes + completion]
+            self._parts[new], golds = _judged(self._owner, first)
+            if golds is not None:
+                self._golds[new] = golds
+        finished = text[rows]
+        _pay(self._owner, rows, self._parts[finished], self._golds[finished], batch)
 
 
-NOT_STARTED: dict[str, Any] = {"prompt": None, "written": []}
+class _Asked:
+    """Writes row by row, and asks the reference policy about all of them at once."""
+
+    def __init__(self, owner: TokenVectorEnv) -> None:
+        self._owner = owner
+        self._next = np.zeros(owner._mask.shape)
+
+    def advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
+        owner, columns, shape = self._owner, batch.columns, self._owner._world.shape
+        for i in np.flatnonzero(todo == RESET).tolist():
+            drawn = shape.prompts[int(shape.n_prompts * uniform(owner._rng, i))]
+            owner._begin_row(i, drawn if owner._chosen is None else owner._chosen)
+        rows = np.flatnonzero(todo == STEP)
+        tokens = actions[rows]
+        columns["ref_logprob"][rows] = self._next[rows, tokens]
+        owner._tokens[rows, owner._start[rows] + owner._clock[rows]] = tokens
+        owner._clock[rows] += 1
+        ended = tokens == shape.eos
+        full = owner._clock[rows] == shape.max_new_tokens
+        finished, late = ended | full, owner._clock[rows] >= owner._limit
+        columns["no_eos"][rows] = full & ~ended
+        batch.terminated[rows], batch.truncated[rows] = finished, late
+        self._look(np.setdiff1d(np.flatnonzero(todo != SKIP), rows[finished]))
+        owner._mask[rows[finished]] = 1
+        touched = todo != SKIP
+        columns["action_mask"][touched] = owner._mask[touched]
+        if finished.any():
+            parts, golds = _judged(owner, rows[finished])
+            _pay(owner, rows[finished], parts, golds, batch)
+        return int(np.count_nonzero(finished | late))
+
+    def take_over(self, i: int, written: list[int], finished: bool) -> None:
+        if finished:
+            self._owner._mask[i] = 1
+        else:
+            self._look(np.array([i]))
+
+    def _look(self, rows: Ints) -> None:
+        """Log-probabilities and masks of the next token in rows that are being written."""
+        owner = self._owner
+        if len(rows):
+            lengths = owner._start[rows] + owner._clock[rows]
+            self._next[rows] = owner._world.next_log_probs(owner._tokens[rows], lengths)
+            owner._mask[rows] = self._next[rows] > -np.inf
+
+
+def _judged(
+    owner: TokenVectorEnv, rows: Ints
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """What the reward models [B, K] and the gold reward [B] say about the texts in `rows`."""
+    world, starts = owner._world, owner._start[rows]
+    given = (owner._tokens[rows], starts + owner._clock[rows], starts)
+    return world.parts(*given), world.gold(*given) if world.has_gold else None
+
+
+def _pay(
+    owner: TokenVectorEnv,
+    rows: Ints,
+    parts: NDArray[np.float64],
+    golds: NDArray[np.float64] | None,
+    batch: Batch,
+) -> None:
+    """Fills in the rewards of finished texts."""
+    world, columns = owner._world, batch.columns
+    added = np.where(columns["no_eos"][rows], world.no_eos, 0.0)
+    score = parts[:, 0].copy()
+    for k in range(1, world.n_rewards):  # from left to right, as the single environment adds
+        score += parts[:, k]
+    columns["score"][rows] = score
+    batch.reward[rows] = score + added
+    if world.n_rewards > 1:
+        columns["scores"][rows] = parts
+    if world.has_gold:
+        columns["gold"][rows] = golds + added
 
 
 def token_generation(
@@ -217,11 +322,15 @@ def _write(  # type: ignore[no-untyped-def]  # numba infers the types
     rng,
     clock,
     tokens,
+    start,
     prompt,
     completion,
     mask,
     prompts,
+    starts,
     chosen,
+    ranks,
+    eos,
     ref_logprobs,
     masks,
     n_prefixes,
@@ -245,19 +354,19 @@ def _write(  # type: ignore[no-untyped-def]  # numba infers the types
         finished = False
         if todo[i] == RESET:
             drawn = int(len(prompts) * uniform(rng, i))
-            prompt[i] = drawn if chosen == DRAWN else chosen
-            tokens[i, :] = PAD
-            tokens[i, :PROMPT_LENGTH] = prompts[prompt[i]]
+            prompt[i] = drawn if chosen < 0 else chosen
+            tokens[i, :] = prompts[prompt[i]]
+            start[i] = starts[prompt[i]]
             completion[i] = clock[i] = 0
         else:
             token = actions[i]
             ref_logprob[i] = ref_logprobs[prompt[i] * n_prefixes + completion[i], token]
-            tokens[i, PROMPT_LENGTH + clock[i]] = token
+            tokens[i, start[i] + clock[i]] = token
             clock[i] += 1
-            if token == EOS:
+            if token == eos:
                 finished = True
             else:
-                completion[i] = N_LETTERS * completion[i] + 1 + token
+                completion[i] = (len(ranks) - 1) * completion[i] + 1 + ranks[token]
                 finished = no_eos[i] = completion[i] >= n_prefixes
             if finished:
                 text[i] = prompt[i] * n_texts + completion[i]

@@ -5,17 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlsuite_envs.tokens.preferences import (
-    Preferences,
-    fit_bradley_terry,
-    n_features,
-    sample_completions,
-    sample_preferences,
-    text_features,
-)
-from rlsuite_envs.tokens.reference_models import markov_reference, tabulate
-from rlsuite_envs.tokens.reward_models import GOLD, scores_of_all_texts
+from rlsuite_envs.tokens.feature_reward import GOLD, all_feature_scores
+from rlsuite_envs.tokens.preferences import Preferences, sample_completions, sample_preferences
+from rlsuite_envs.tokens.proxies import fit_bradley_terry, n_features, text_features
+from rlsuite_envs.tokens.reference_models import markov_reference
 from rlsuite_envs.tokens.tables import EOS, PAD
+from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import prefix_tree
 
 TREE = prefix_tree(3)
@@ -24,7 +19,7 @@ REFERENCE = tabulate(markov_reference(), "'markov'", TREE)
 
 def test_features_by_hand():
     """Prompt ab, then c, a, EOS: positions (0, c), (1, a), bigrams bc, ca, two letters."""
-    features = text_features(np.array([[0, 1, 2, 0, EOS, PAD, PAD]]), np.array([5]))
+    features = text_features(np.array([[0, 1, 2, 0, EOS, PAD, PAD]]), np.array([5]), np.array([2]))
     assert features.shape == (1, n_features()) == (1, 67)
     wanted = np.zeros(67)
     wanted[[2, 6 + 0, 30 + 6 * 1 + 2, 30 + 6 * 2 + 0]] = 1
@@ -36,7 +31,9 @@ def test_gold_is_linear_in_the_features():
     weights = np.concatenate([np.ravel(GOLD.position), np.ravel(GOLD.bigram), [GOLD.length]])
     tokens, lengths = TREE.texts()
     np.testing.assert_allclose(
-        text_features(tokens, lengths) @ weights, GOLD.score(tokens, lengths), atol=1e-14
+        text_features(tokens, lengths, np.full(len(tokens), 2)) @ weights,
+        GOLD.score(tokens, lengths),
+        atol=1e-14,
     )
 
 
@@ -106,10 +103,15 @@ def test_the_fit_by_hand():
 def test_many_preferences_lead_back_to_gold():
     """The model is well specified: with 200,000 pairs the scores are gold's up to a constant."""
     tree = prefix_tree(5)
-    gold = scores_of_all_texts(GOLD, "'gold'", tree)
+    gold = all_feature_scores(GOLD, tree.shape)
     table = tabulate(markov_reference(), "'markov'", tree)
     pairs = sample_preferences(tree, table, gold, 200_000, np.random.default_rng(4))
-    weights = fit_bradley_terry(pairs.feature_differences(tree), ridge=1e-3)
-    scores = (text_features(*tree.texts()) @ weights).reshape(gold.shape)
+    texts = pairs.pairs(tree)
+    starts = texts.prompt_lengths
+    x = text_features(texts.chosen, texts.chosen_lengths, starts)
+    x -= text_features(texts.rejected, texts.rejected_lengths, starts)
+    weights = fit_bradley_terry(x, ridge=1e-3)
+    tokens, lengths = tree.texts()
+    scores = (text_features(tokens, lengths, np.full(len(tokens), 2)) @ weights).reshape(gold.shape)
     for p in range(tree.n_prompts):
         assert np.corrcoef(scores[p], gold[p])[0, 1] > 0.998

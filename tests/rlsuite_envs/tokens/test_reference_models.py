@@ -12,9 +12,9 @@ from rlsuite_envs.tokens.reference_models import (
     as_array,
     markov_reference,
     resolve_reference,
-    tabulate,
 )
 from rlsuite_envs.tokens.tables import EOS, PAD, REFERENCE_WEIGHTS
+from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import prefix_tree
 
 
@@ -70,7 +70,12 @@ def test_a_table_is_renormalised_over_the_whole_tree():
     """float32 log-probabilities are a little off; the table sums to 1 in float64."""
     tree = prefix_tree(2)
     exact = tabulate(markov_reference(), "'markov'", tree)
-    rough = tabulate(Answers(exact.reshape(-1, 7).astype(np.float32)), "mine", tree)
+
+    class Rough:
+        def log_probs(self, tokens, lengths):
+            return markov_reference().log_probs(tokens, lengths).astype(np.float32)
+
+    rough = tabulate(Rough(), "mine", tree)
     np.testing.assert_allclose(np.exp(rough).sum(axis=-1), 1.0, rtol=1e-15)
     np.testing.assert_allclose(rough, exact, atol=1e-6)
 
@@ -86,15 +91,15 @@ def test_a_token_of_probability_zero_is_minus_infinity():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.zeros((3, 7)), r"must return log-probabilities of shape \(28, 7\)"),
-        (np.zeros((28, 7), np.int64), "returned int64"),
+        (np.zeros((3, 7)), r"log-probabilities of shape \(4, 7\)"),
+        (np.zeros((4, 7), np.int64), "returned int64"),
         (None, "returned object"),
-        (np.zeros((28, 7)), "they sum to values from 7 to 7"),
-        (np.full((28, 7), np.nan), "values from nan to nan"),
+        (np.zeros((4, 7)), "they sum to values from 7 to 7"),
+        (np.full((4, 7), np.nan), "values from nan to nan"),
     ],
 )
 def test_malformed_answers_name_the_model(answer, message):
-    with pytest.raises(SettingError, match=f"the reference model mine .*{message}"):
+    with pytest.raises(SettingError, match=f"mine must return .*{message}"):
         tabulate(Answers(answer), "mine", prefix_tree(2))
 
 

@@ -12,24 +12,33 @@ import rlsuite  # noqa: F401  (registers the models)
 from registry.catalogue import registry
 from registry.errors import InvalidObservationError, SettingError, UnknownIdError
 from registry.specs import Entry, Provenance
+from rlsuite_envs.tokens.feature_reward import GOLD, FeatureReward, all_feature_scores
+from rlsuite_envs.tokens.learned import fitted_reward, learned_reward
 from rlsuite_envs.tokens.preferences import sample_preferences
-from rlsuite_envs.tokens.reference_models import MarkovReference, markov_reference, tabulate
+from rlsuite_envs.tokens.reference_models import MarkovReference, markov_reference
 from rlsuite_envs.tokens.reward_models import (
-    GOLD,
-    FeatureReward,
     FunctionReward,
     TableReward,
     gold_reward,
-    learned_reward,
     resolve_reward,
-    scores_of,
-    scores_of_all_texts,
 )
+from rlsuite_envs.tokens.scoring import Judge, scores_of
+from rlsuite_envs.tokens.shapes import DEFAULT_SHAPE, LETTER_TOKENS, TextShape
 from rlsuite_envs.tokens.tables import BIGRAM, EOS, PAD, POSITION
+from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import prefix_tree
 
 TREE = prefix_tree(5)
 REFERENCE = tabulate(markov_reference(), "'markov'", TREE)
+
+
+def resolve(reward):
+    """What the keyword stands for in the default task."""
+
+    def learn(name):
+        return fitted_reward(name, REFERENCE, DEFAULT_SHAPE)
+
+    return resolve_reward(reward, LETTER_TOKENS, DEFAULT_SHAPE, learn)
 
 
 def text(*tokens):
@@ -68,8 +77,8 @@ def test_gold_refuses_what_it_cannot_score():
 
 
 def test_learned_ranks_fresh_pairs_nearly_as_well_as_gold():
-    gold = scores_of_all_texts(GOLD, "'gold'", TREE)
-    learned = scores_of_all_texts(learned_reward(), "'learned'", TREE)
+    gold = all_feature_scores(GOLD, DEFAULT_SHAPE)
+    learned = all_feature_scores(learned_reward(), DEFAULT_SHAPE)
     fresh = sample_preferences(TREE, REFERENCE, gold, 2000, np.random.default_rng(2))
     assert fresh.accuracy(learned) >= 0.9 * fresh.accuracy(gold)
     assert fresh.accuracy(gold) == pytest.approx(0.716)
@@ -87,13 +96,14 @@ def test_learned_weights_are_the_same_on_every_machine():
 
 
 def test_learned_is_fitted_once_per_process_and_task():
-    assert learned_reward() is learned_reward(REFERENCE, 5)
+    assert learned_reward() is fitted_reward("learned", REFERENCE, DEFAULT_SHAPE)
     other = tabulate(MarkovReference(np.ones((6, 7))), "uniform", TREE)
-    assert learned_reward(other) != learned_reward()
+    assert fitted_reward("learned", other, DEFAULT_SHAPE) != learned_reward()
 
 
 def test_learned_knows_nothing_of_positions_it_never_saw():
-    model = learned_reward(tabulate(markov_reference(), "'markov'", prefix_tree(2)), 2)
+    reference = tabulate(markov_reference(), "'markov'", prefix_tree(2))
+    model = fitted_reward("learned", reference, TextShape(max_new_tokens=2))
     assert np.count_nonzero(model.position[:2]) > 0
     assert np.count_nonzero(model.position[2:]) == 0
 
@@ -133,24 +143,24 @@ def test_what_the_keyword_stands_for():
             return np.zeros(len(tokens))
 
     mine = Mine()
-    assert resolve_reward("gold", REFERENCE, TREE) == (GOLD, "'gold'")
-    assert resolve_reward("learned", REFERENCE, TREE) == (learned_reward(), "'learned'")
-    assert resolve_reward("rlsuite/GoldReward-v0", REFERENCE, TREE)[0] is gold_reward()
-    assert resolve_reward("rlsuite/LearnedReward-v0", REFERENCE, TREE)[0] is learned_reward()
-    assert resolve_reward(mine, REFERENCE, TREE) == (mine, "Mine")
-    assert resolve_reward(mine.score, REFERENCE, TREE) == (FunctionReward(mine.score), "score")
-    assert isinstance(resolve_reward({"a": 1}, REFERENCE, TREE)[0], TableReward)
+    assert resolve("gold") == (GOLD, "'gold'")
+    assert resolve("learned") == (learned_reward(), "'learned'")
+    assert resolve("rlsuite/GoldReward-v0")[0] is gold_reward()
+    assert resolve("rlsuite/LearnedReward-v0")[0] is learned_reward()
+    assert resolve(mine) == (mine, "Mine")
+    assert resolve(mine.score) == (FunctionReward(mine.score), "score")
+    assert isinstance(resolve({"a": 1})[0], TableReward)
 
 
 @pytest.mark.parametrize("value", ["goldd", 3, None, FeatureReward])
 def test_a_keyword_that_stands_for_nothing(value):
     with pytest.raises(SettingError, match="reward must be 'gold', 'learned'"):
-        resolve_reward(value, REFERENCE, TREE)
+        resolve(value)
 
 
 def test_an_unknown_id_gets_a_hint():
     with pytest.raises(UnknownIdError, match="Did you mean 'rlsuite/GoldReward-v0'"):
-        resolve_reward("rlsuite/GoldRewrd-v0", REFERENCE, TREE)
+        resolve("rlsuite/GoldRewrd-v0")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,7 @@ def test_all_texts_are_scored_in_blocks():
         sizes.append(len(tokens))
         return tokens[:, 2].astype(float)
 
-    scores = scores_of_all_texts(FunctionReward(count), "count", TREE)
+    scores = Judge(FunctionReward(count), "count").all_scores(TREE)
     assert scores.shape == (4, 9331)
     assert max(sizes) <= 4096
     np.testing.assert_array_equal(scores.ravel(), TREE.texts()[0][:, 2])

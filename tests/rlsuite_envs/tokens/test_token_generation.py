@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 import rlsuite  # noqa: F401  (registers the environments)
 from registry.contracts import HasOracle
 from registry.errors import InvalidActionError, InvalidObservationError, SettingError
-from rlsuite_envs.tokens.reward_models import WIDTH
+from rlsuite_envs.tokens.scoring import WIDTH
 from rlsuite_envs.tokens.tables import BIGRAM, EOS, PAD, POSITION, REFERENCE_WEIGHTS
 from rlsuite_envs.tokens.token_generation import TokenGeneration
 from rlsuite_envs.tokens.tree import prefix_tree
@@ -329,7 +329,7 @@ def test_a_step_needs_a_text():
         env.step(0)
 
 
-@pytest.mark.parametrize("prompt", [(0, 2), (0, 1, 2), (4, 5), "ab", 3, None, (0.0, 1.0)])
+@pytest.mark.parametrize("prompt", [(0, 2), (0, 1, 2), (4, 5), "ac", "xy", 3, None, (0.0, 1.0)])
 def test_prompts_of_another_task_are_refused(prompt):
     with pytest.raises(SettingError, match=r"options\['prompt'\] must be one of this task's"):
         TokenGeneration().reset(seed=0, options={"prompt": prompt})
@@ -350,7 +350,10 @@ def test_unknown_options_are_refused():
         ({"no_eos": None}, "no_eos must be a finite number, got None"),
         ({"max_new_tokens": 6}, "max_new_tokens must be from 1 to 5"),
         ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of at least 1"),
-        ({"reward": "silver"}, "reward must be 'gold', 'learned' or the id"),
+        (
+            {"reward": "silver"},
+            "reward must be 'gold', 'learned', 'linear', 'mlp', 'tabular', the id",
+        ),
         ({"reference": "gpt"}, "reference must be 'markov'"),
         ({"reference": [[1.0] * 7] * 5}, r"a table of weights of shape \(6, 7\)"),
         ({"reward": lambda tokens, lengths: 0.0}, r"one number per text, shape \(4,\)"),

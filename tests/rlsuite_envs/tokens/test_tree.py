@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidObservationError
+from rlsuite_envs.tokens.shapes import check_texts
 from rlsuite_envs.tokens.tables import EOS, PAD, PROMPTS
-from rlsuite_envs.tokens.tree import check_tokens, prefix_tree, spell
+from rlsuite_envs.tokens.tree import prefix_tree
 
 
 def test_one_new_token_by_hand():
@@ -59,13 +60,8 @@ def test_appending_letter_a_to_completion_k_gives_6k_plus_1_plus_a(word):
     assert first <= k < last
 
 
-def test_spell():
-    assert spell((0, 1, 5)) == "abf"
-    assert spell([]) == ""
-
-
 def test_what_stands_beyond_the_length_is_not_looked_at():
-    tokens, lengths = check_tokens(np.array([[0, 1, 2, 99]]), np.array([3]))
+    tokens, lengths = check_texts(np.array([[0, 1, 2, 99]]), np.array([3]))
     assert tokens.dtype == lengths.dtype == np.int64
 
 
@@ -86,4 +82,4 @@ def test_what_stands_beyond_the_length_is_not_looked_at():
 )
 def test_malformed_texts_are_refused(tokens, lengths, message):
     with pytest.raises(InvalidObservationError, match=message):
-        check_tokens(np.array(tokens), np.array(lengths))
+        check_texts(np.array(tokens), np.array(lengths))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.tokens.reward_models import WIDTH
+from rlsuite_envs.tokens.scoring import WIDTH
 from rlsuite_envs.tokens.tables import EOS
 from rlsuite_envs.tokens.token_generation import TokenGeneration
 from rlsuite_envs.vector.tokens import token_generation

@@ -168,8 +168,9 @@ class AgentSpec:
     this id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium
     `VectorEnv` of
     `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is
-    handed environments that reveal their `model`; or `"data"`: its setting `data` names a file of
-    `registry.logged_data`, and it takes no step. `learns` says what kind of task is within its
+    handed environments that reveal their `model`; `"data"`: its setting `data` names a file of
+    `registry.logged_data`, and it takes no step; or `"texts"`: its environment is a
+    `registry.texts.TokenTask`. `learns` says what kind of task is within its
     reach.
     """
 

@@ -243,6 +243,11 @@ def _check_width(spec: AgentSpec, config: Any, env: Any) -> None:
 
 
 def _check_requirements(spec: AgentSpec, env: Any) -> None:
+    if "texts" in spec.requires and not env.has_wrapper_attr("rollout"):
+        raise UnsupportedSpaceError(
+            f"{spec.id!r} learns on token tasks, such as 'rlsuite/TokenGeneration-v0', and "
+            f"{_name(env)} is none."
+        )
     if "model" not in spec.requires:
         return
     tables = ("model", "P")  # ours, and Gymnasium's toy-text tables

@@ -7,6 +7,7 @@ from registry.specs import Spaces
 
 OURS = frozenset({"resume", "exact_budget", "own_rng", "split_learn"})
 ACTOR_CRITIC = Spaces(action=("Discrete", "Box"))
+TEXTS = Spaces(observation=("Dict",), action=("Discrete",))
 TABLES = Spaces(observation=("Discrete",), action=("Discrete",))
 
 
@@ -25,6 +26,7 @@ def register(registry: Transaction) -> None:
     _from_data(registry)
     _bandits(registry)
     _deep(registry)
+    _alignment(registry)
     _texts(registry)
     _baselines(registry)
 
@@ -248,6 +250,27 @@ def _texts(registry: Transaction) -> None:
         "rlsuite_agents.parts.text_models:load_text_reward",
         summary="A learned reward model that was saved as a folder.",
     )
+
+
+def _alignment(registry: Transaction) -> None:
+    for name, module, summary in (
+        ("RLOO", "rloo", "REINFORCE leave-one-out on texts (Ahmadian et al. 2024)."),
+        ("GRPO", "grpo", "Groups of texts, as DeepSeekMath, Dr. GRPO, DAPO, GSPO or exactly."),
+        ("GDPO", "gdpo", "Groups of texts with several rewards (Liu et al. 2026)."),
+        ("RLHFPPO", "rlhf_ppo", "PPO with a value head and KL in the reward (Ouyang et al. 2022)."),
+        ("BestOfN", "best_of_n", "Imitates the best of n texts (Stiennon et al. 2020)."),
+        ("DPO", "dpo", "Learns from pairs of texts, without sampling (Rafailov et al. 2023)."),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.alignment.{module}:{name}",
+            summary=summary,
+            budget_unit="examples" if name == "DPO" else "steps",
+            requires={"texts"},
+            learns="policy",
+            spaces=TEXTS,
+            promises=OURS,
+        )
 
 
 def _baselines(registry: Transaction) -> None:

@@ -44,6 +44,9 @@ CLASS_ENTRY_POINT = "rlsuite.testing.agent_subject:AgentSubject"
 TEXTS = "rlsuite/TokenGeneration-v0"
 """Where agents are checked that learn to write or to score texts."""
 
+TOKEN_TASK = "rlsuite/TokenGeneration-v0"
+"""Where agents that write texts are checked, unless another task is named."""
+
 LOGGED_STEPS = 500
 """Transitions that an agent which learns from data is given."""
 
@@ -144,6 +147,8 @@ class AgentSubject:
 
     def require_discrete_actions(self) -> None:
         """Raises `Skip` unless it can play the tiny tasks."""
+        if "texts" in self.spec.requires:
+            raise Skip("it writes texts, and the tiny tasks have none")
         if not {"any", "Discrete"} & set(self.spec.spaces.action):
             raise Skip(f"the tiny tasks have Discrete actions, it wants {self.spec.spaces.action}")
 
@@ -362,6 +367,8 @@ def agent_subject(
         spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
     if env is None and spec.learns == "texts":
         env = TEXTS
+    if env is None and "texts" in spec.requires:
+        env = TOKEN_TASK
     task = None if env is None else _task(env, env_kwargs or {}, spec)
     has_config = not inspect.isclass(agent) or hasattr(agent_type, "config_type")
     return AgentSubject(

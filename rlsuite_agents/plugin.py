@@ -200,20 +200,15 @@ def _bandits(registry: Transaction) -> None:
 
 
 def _deep(registry: Transaction) -> None:
-    registry.add_agent(
-        "rlsuite/Reinforce-v0",
-        "rlsuite_agents.deep.reinforce:Reinforce",
-        summary="Monte-Carlo policy gradient with a value baseline (Sutton & Barto 13.4).",
-        learns="policy",
-        promises=OURS,
-    )
-    for name, summary in (
-        ("PPO", "Proximal policy optimisation, clipped (Schulman et al. 2017)."),
-        ("A2C", "Advantage actor-critic in lockstep (Mnih et al. 2016)."),
+    for name, module, summary in (
+        ("Reinforce", "reinforce", "Monte-Carlo policy gradient (Sutton & Barto 13.3, 13.4)."),
+        ("ActorCritic", "actor_critic", "Actor-critic, one-step or traces (Sutton & Barto 13.5)."),
+        ("PPO", "ppo", "Proximal policy optimisation, clipped (Schulman et al. 2017)."),
+        ("A2C", "a2c", "Advantage actor-critic in lockstep (Mnih et al. 2016)."),
     ):
         registry.add_agent(
             f"rlsuite/{name}-v0",
-            f"rlsuite_agents.deep.{name.lower()}:{name}",
+            f"rlsuite_agents.deep.{module}:{name}",
             summary=summary,
             vectorized=True,
             learns="policy",

@@ -77,7 +77,9 @@ class Collector:
             self.observations.update(seen[alive])
         features = self.scaled(seen)
         actions, log_prob = networks.act(features, mask, rng)
-        self.rollout.add(features, mask, actions, log_prob, alive)
+        taken = int(alive.sum())
+        if taken:  # else every lane is only being reset
+            self.rollout.add(features, mask, actions, log_prob, alive)
         stepped = self.lanes.step(self._head.played(actions), number)
         if not np.isfinite(stepped.features).all():
             raise InvalidObservationError(
@@ -90,8 +92,9 @@ class Collector:
             rewards = rewards - self._kl_penalty(log_prob, alive)
         if self.rewards is not None:
             rewards = self.rewards(rewards, stepped.over, alive)
-        self.rollout.finish(stepped, rewards, self.scaled(stepped.features))
-        return int(alive.sum())
+        if taken:
+            self.rollout.finish(stepped, rewards, self.scaled(stepped.features))
+        return taken
 
     def _kl_penalty(self, log_prob: Floats, alive: NDArray[np.bool_]) -> NDArray[np.float64]:
         """β (log π(A|S) - log ref(A|S)) of a step of every lane, [N]."""

@@ -62,7 +62,11 @@ ANOTHER_READING = (
 )
 
 
-DEEP = ("rlsuite/PPO-v0", "rlsuite/A2C-v0")
+DEEP = {
+    "rlsuite/PPO-v0": {"backward", "_advantages"},
+    "rlsuite/A2C-v0": {"backward", "_advantages"},
+    "rlsuite/ActorCritic-v0": {"backward", "_advantages"},
+}
 DEEP_LIMIT = 900
 DQN_LIMIT = 700
 
@@ -83,12 +87,16 @@ def lines_of_code(source: str) -> int:
 
 
 def what_runs(agent: Any) -> set[CodeType]:
-    """Every function of ours that 500 steps of learning call."""
+    """Every function of ours that 500 steps of learning call.
+
+    What has no name, a comprehension say, is part of the function around it.
+    """
     home, called = str(rlsuite_agents.__path__[0]), set()
 
     def note(frame: Any, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(home):
-            called.add(frame.f_code)
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(home) and code.co_name[0] != "<":
+            called.add(code)
 
     before = sys.getprofile()
     sys.setprofile(note)
@@ -124,7 +132,7 @@ def test_a_tabular_agent_is_read_in_250_lines(identifier):
 def test_a_deep_agent_is_read_in_900_lines(identifier):
     opened = what_a_reader_opens(registry.agent_spec(identifier).load())
     assert sum(opened.values()) <= DEEP_LIMIT, opened
-    assert {"backward", "_advantages"} <= {name.rpartition(":")[2] for name in opened}
+    assert DEEP[identifier] <= {name.rpartition(":")[2] for name in opened}
 
 
 def test_dqn_is_read_in_700_lines():

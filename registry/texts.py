@@ -7,7 +7,7 @@ T places, V tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -280,6 +280,12 @@ class TokenTask(Protocol):
         prompt_lengths: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """What each of the K reward models says about finished texts, [B, K]."""
+        ...
+
+    def sampled_metrics(
+        self, policy: SequencePolicy, n: int, *, rng: np.random.Generator
+    ) -> Mapping[str, float]:
+        """What an oracle would say about a policy, estimated from n texts."""
         ...
 
     def preferences(

@@ -262,8 +262,18 @@ class Evaluator:
             todo = _unplayed(played, episodes, driver.invariant)
             fresh = play(driver, self._environments(), episodes=todo, seed=seed, cap=max_steps)
             records = _merged(played, fresh, episodes)
-        notes = [driver.note, why_not, _capped_note(records, max_steps)]
-        return self._sampled(records, key, greedy, driver.invariant, seed, notes)
+            figures, estimated = self._text_figures(policy, greedy, episodes, seed)
+        notes = [driver.note, why_not, _capped_note(records, max_steps), estimated]
+        return self._sampled(records, key, greedy, driver.invariant, seed, notes, figures)
+
+    def _text_figures(
+        self, policy: Any, greedy: bool, texts: int, seed: int
+    ) -> tuple[Mapping[str, float], str]:
+        if self.task.metric != "objective":
+            return {}, ""
+        from rlsuite.text_figures import text_figures
+
+        return text_figures(policy, self.env, greedy=greedy, texts=texts, seed=seed)
 
     def _environments(self) -> Iterator[gym.Env[Any, Any]]:
         """The environments that there are, then new ones."""
@@ -342,6 +352,7 @@ class Evaluator:
         invariant: bool,
         seed: int,
         notes: list[str],
+        figures: Mapping[str, float],
     ) -> Evaluation:
         from rlsuite.statistics import student_t_interval
 
@@ -373,7 +384,10 @@ class Evaluator:
             deterministic=greedy,
             invariant=invariant,
             seed=seed,
-            metrics={"mean_length": float(np.mean([record.length for record in records]))},
+            metrics={
+                **figures,
+                "mean_length": float(np.mean([record.length for record in records])),
+            },
             notes=tuple(note for note in [*notes, _spread_note(records)] if note),
         )
 

@@ -7,17 +7,31 @@ the body here is always one of `TEXTS` texts.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rlsuite_envs.tokens.tree import PrefixTree, n_grams
 
-__all__ = ["TEXTS", "distinct", "expected_distinct"]
+__all__ = ["TEXTS", "distinct", "expected_distinct", "perplexity"]
 
 TEXTS = 100
 """The number of texts that distinct-n is told of."""
 
+LARGEST_EXPONENT = 700.0
+"""exp of more is no number."""
+
 Ints = NDArray[np.int64]
+
+
+def perplexity(log_prob: float, tokens: float) -> float:
+    """exp(-log_prob / tokens): of texts of so many tokens with this summed log-probability.
+
+    inf where a policy cannot write them, or nearly so.
+    """
+    surprise = -float(log_prob) / float(tokens)
+    return math.exp(surprise) if surprise <= LARGEST_EXPONENT else math.inf
 
 
 def distinct(completions: Ints, n: int, size: int, eos: int) -> float | None:

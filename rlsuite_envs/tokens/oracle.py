@@ -27,15 +27,12 @@ from numpy.typing import NDArray
 
 from registry.contracts import OracleProvenance
 from registry.errors import OracleError, SettingError
-from rlsuite_envs.tokens.capability import expected_distinct
+from rlsuite_envs.tokens.capability import expected_distinct, perplexity
 from rlsuite_envs.tokens.soft import best_of_n, soft_maximum, soft_policy
 from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import PrefixTree
 
 __all__ = ["FrontierPoint", "TokenOracle"]
-
-LARGEST_EXPONENT = 700.0
-"""exp of more is no number."""
 
 ROW_SUM_TOLERANCE = 1e-6
 """How far the probabilities of a row may be from summing to 1: float32 policies are let in."""
@@ -275,7 +272,9 @@ class TokenOracle:
         }
         if self._gold is not None:
             metrics["expected_gold"] = self._expected(policy, self._gold)
-        metrics["perplexity"] = self._perplexity(policy)
+        surprise = self._perplexity(policy)
+        if math.isfinite(surprise):
+            metrics["perplexity"] = surprise
         texts = self.text_probabilities(self._rows(policy))
         for n in (1, 2):
             share = expected_distinct(tree, texts, n)
@@ -319,8 +318,8 @@ class TokenOracle:
         reach = self._reach(reference)[:, : self._tree.n_prefixes]
         with np.errstate(divide="ignore", invalid="ignore"):
             log_policy = np.where(reference > 0, np.log(policy), 0.0)
-        surprise = -float(np.sum(reach * np.sum(reference * log_policy, axis=-1)))
-        return math.exp(min(surprise / float(reach.sum()), LARGEST_EXPONENT))
+        log_pi = np.sum(reach * np.sum(reference * log_policy, axis=-1))
+        return perplexity(log_pi, reach.sum())
 
     def _expected(self, policy: Floats, of_texts: Floats) -> float:
         """E_π of a quantity of finished texts [P, M]."""

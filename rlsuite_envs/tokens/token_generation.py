@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +13,13 @@ from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
 from registry.errors import InvalidActionError, SettingError
-from registry.texts import PreferencePairs, ReferenceModel, RewardModel, TextBatch, Vocabulary
+from registry.texts import (
+    PreferencePairs,
+    ReferenceModel,
+    SequencePolicy,
+    TextBatch,
+    Vocabulary,
+)
 from rlsuite_envs.checks import check_state, generator_from
 from rlsuite_envs.rendering import letters
 from rlsuite_envs.rendering.canvas import Frame
@@ -159,13 +165,8 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         return self.world.reference_model
 
     @property
-    def reward_models(self) -> tuple[RewardModel, ...]:
-        """What scores a text."""
-        return tuple(judge.model for judge in self.world.judges)
-
-    @property
     def reward_names(self) -> tuple[str, ...]:
-        """What they are called."""
+        """What the reward models are called."""
         return tuple(judge.name.strip("'") for judge in self.world.judges)
 
     @property
@@ -313,6 +314,26 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         """
         return self.world.rollout(policy, n, rng=rng, prompts=prompts, group_size=group_size)
 
+    def sampled_metrics(
+        self, policy: SequencePolicy, n: int, *, rng: np.random.Generator
+    ) -> Mapping[str, float]:
+        """Estimates of the oracle's `policy_metrics` and of the objective from n texts.
+
+        Args:
+            policy: Its log-probabilities are believed.
+            n: Texts of the policy, and as many of the reference policy for the perplexity.
+            rng: Draws as two rollouts.
+
+        Returns:
+            `objective` and its standard error `objective_error`, `expected_reward`, `kl`,
+            `eos_rate`, `mean_length`, `perplexity`, `distinct_1`, `distinct_2`, and with a proxy
+            `expected_gold`; those that are no finite numbers are left out.
+
+        Raises:
+            SettingError: as `rollout`.
+        """
+        return self.world.sampled_metrics(policy, n, rng)
+
     def preferences(
         self, n: int = 1000, *, rng: np.random.Generator, source: str = "gold"
     ) -> PreferencePairs:
@@ -330,15 +351,6 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             DataError: the file cannot be used; the message names the line.
         """
         return self.world.preferences(n, rng=rng, source=source)
-
-    @property
-    def log_reference(self) -> NDArray[np.float64]:
-        """The table log ref(a | s) in every decision state: prompts, prefixes, tokens [P, N, V].
-
-        Raises:
-            OracleError: there are too many of them.
-        """
-        return self.world.log_reference
 
     def oracle(self, horizon: int | None = None, *, beta: float | None = None) -> TokenOracle:
         """The answer key. All texts are scored at the first call, and kept.

@@ -8,7 +8,7 @@ asked as texts are written.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from registry.errors import InvalidObservationError, OracleError, SettingError
 from registry.texts import LetterVocabulary, PreferencePairs, RewardModel, TextBatch, Vocabulary
 from rlsuite_envs.checks import check_count, check_real
+from rlsuite_envs.tokens.capability import distinct, perplexity
 from rlsuite_envs.tokens.feature_reward import GOLD, gold_applies
 from rlsuite_envs.tokens.learned import N_PREFERENCES, fitted_reward
 from rlsuite_envs.tokens.oracle import TokenOracle
@@ -240,6 +241,33 @@ class TokenWorld:
             rejected=batch.tokens[worse],
             rejected_lengths=batch.lengths[worse],
         )
+
+    def sampled_metrics(self, policy: Any, n: int, rng: np.random.Generator) -> Mapping[str, float]:
+        """See `TokenGeneration.sampled_metrics`."""
+        shape, written = self.shape, self.rollout(policy, n, rng=rng)
+        held_out = self.rollout(self.reference_model, n, rng=rng)
+        with np.errstate(invalid="ignore"):  # -inf - -inf: where no policy goes
+            kl = (written.log_probs - written.ref_log_probs).sum(axis=1)
+            objective = written.rewards - self.beta * kl
+        log_pi = token_log_probs(
+            policy, held_out.tokens, held_out.lengths, held_out.prompt_lengths, shape
+        )
+        found: dict[str, float | None] = {
+            "objective": float(objective.mean()),
+            "objective_error": float(objective.std(ddof=1)) / math.sqrt(n) if n > 1 else None,
+            "expected_reward": float(written.rewards.mean()),
+            "kl": float(kl.mean()),
+            "eos_rate": 1.0 - float(written.no_eos.mean()),
+            "mean_length": float(written.mask.sum(axis=1).mean()),
+            "perplexity": perplexity(log_pi.sum(), held_out.mask.sum()),
+        }
+        if written.gold is not None and not self.gold_is_reward:
+            found["expected_gold"] = float(written.gold.mean())
+        new = completions_of(written.tokens, written.prompt_lengths, shape.max_new_tokens)
+        new = np.where(written.mask, new, shape.size)
+        for length in (1, 2):
+            found[f"distinct_{length}"] = distinct(new, length, shape.size, shape.eos)
+        return {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
 
     def oracle(self, horizon: int | None, beta: float | None) -> TokenOracle:
         """See `TokenGeneration.oracle`."""

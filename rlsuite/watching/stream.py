@@ -63,13 +63,20 @@ class Stream:
 
     def add(self, numbers: Mapping[str, float]) -> None:
         """One update."""
-        known = {n: v for n, v in numbers.items() if v == v or must_be_finite(n)}
+        known = {n: v for n, v in numbers.items() if v == v or self._lost(n)}
         for name in FOLLOWED:
             self._follow(name, known)
         for name, value in known.items():
             self.first.setdefault(name, value)
         self.recent.append(known)
         del self.recent[:-RECENT]
+
+    def _lost(self, name: str) -> bool:
+        """Whether NaN under this name is a fault; elsewhere it says that there is nothing to tell.
+
+        Agents without a value network, say, have NaN for its loss from the first update on.
+        """
+        return must_be_finite(name) and (name in self.first or name in ALWAYS)
 
     def _follow(self, name: str, known: Mapping[str, float]) -> None:
         value, before = known.get(name), self.latest.get(name)
@@ -128,8 +135,12 @@ class Stream:
 
 
 def must_be_finite(name: str) -> bool:
-    """Whether NaN under this name is a fault; elsewhere it says that there is nothing to tell."""
+    """Whether this is a number of networks, which NaN or infinity would ruin."""
     return name.endswith("loss") or name.startswith("q_") or name == "entropy"
+
+
+ALWAYS = frozenset({"loss", "policy_loss", "q_mean", "entropy"})
+"""Of these, those that an agent tells at each update if it tells them at all."""
 
 
 def facts_of(agent: Any, env: Any, total_timesteps: int | None = None) -> Facts:

@@ -150,14 +150,16 @@ def dead_units(agent: Any) -> float:
     """The share of hidden units without gradient, of that network of an agent where it is largest.
 
     In the latest minibatch; NaN where the agent does not show gradients of layers by name
-    (`q.bias0`, `q.bias1`, ...; the last ones are those of the outputs).
+    (`q.bias0`, `q.bias1`, ...; the last ones are those of the outputs) as arrays of NumPy: what is
+    on another device stays there.
     """
     networks = getattr(agent, "networks", None)
     gradients = getattr(getattr(networks, "parameters", None), "gradients", {})
     units: dict[str, list[Any]] = {}
     for name in gradients:
         network, _, layer = name.rpartition(".bias")
-        if layer.isdecimal() and f"{network}.bias{int(layer) + 1}" in gradients:
+        hidden = layer.isdecimal() and f"{network}.bias{int(layer) + 1}" in gradients
+        if hidden and isinstance(gradients[name], np.ndarray):
             units.setdefault(network, []).append(gradients[name].ravel())
     dead = [float((np.concatenate(found) == 0).mean()) for found in units.values()]
     return max(dead, default=float("nan"))

@@ -89,6 +89,7 @@ class LQR(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             start=check_real("start", start, "a finite number above 0", 1e-12, np.inf),
             horizon=check_count("horizon", horizon),
         )
+        self.horizon = system.horizon
         needed, self.ranges = system.largest(system.gains)
         # where the best controller never acts, as with a horizon of 1, any unit will do
         self.force = np.where(needed > 0.0, needed, 1.0)

@@ -55,7 +55,7 @@ class DeepSea(TabularEnv):
         move_cost: float = 0.01,
         render_mode: str | None = None,
     ) -> None:
-        self.size = check_count("size", size)
+        self.size = self.horizon = check_count("size", size)
         self._right = _right_action(self.size, mapping_seed)
         mdp = _mdp(
             self._right,

@@ -46,6 +46,8 @@ def stream_of(updates=1, **columns):
         ({"policy_loss": INF}, True),
         ({"q_max": -INF}, True),
         ({"entropy": NAN}, True),
+        ({"value_loss": [1.0, NAN]}, True),
+        ({"value_loss": [NAN, NAN]}, False),  # an agent without values
         ({"episode_return": NAN, "explained_variance": NAN, "gradient_norm": NAN}, False),
     ],
 )

@@ -135,7 +135,7 @@ def descend(
         kept: rows that are learned from; None is all.
 
     Returns:
-        Metrics of the update, by name.
+        Metrics of the update, by name; NaN where no row was kept.
 
     Raises:
         DivergenceError: a gradient is not finite.
@@ -145,7 +145,7 @@ def descend(
     rows = np.arange(len(texts.mask)) if kept is None else kept
     length = texts.mask.shape[1] if aggregate == "constant" else None
     sums, norms = _Sums(), []
-    for _ in range(s.n_epochs):
+    for _ in range(s.n_epochs if len(rows) else 0):
         order = agent.rng.permutation(rows) if s.minibatches > 1 else rows
         for chosen in np.array_split(order, min(s.minibatches, len(rows))):
             weights = token_weights(texts.mask[chosen], aggregate, length, like=texts.log_probs)
@@ -156,13 +156,13 @@ def descend(
                 loss.backward()
                 _note(sums, texts, outputs, chosen[part], float(loss.detach()), level, clip_range)
             norms.append(clipped_step(agent, rate, s.max_grad_norm))
-    counted = max(sums.tokens, 1)
+    counted, steps = sums.tokens or math.nan, len(norms) or math.nan
     return {
         "entropy": sums.entropy / counted,
         "clip_fraction": sums.clipped / counted,
         "ratio_max": sums.ratio_max,
-        "loss": sums.loss / max(len(norms), 1),
-        "gradient_norm": float(np.mean(norms)) if norms else math.nan,
+        "loss": sums.loss / steps,
+        "gradient_norm": sum(norms) / steps,
         "gradient_steps": len(norms),
         "learning_rate": rate,
     }

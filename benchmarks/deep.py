@@ -1,15 +1,16 @@
 """Deep agents on one core: environment steps with their training, per second.
 
-PPO, A2C and DQN on CartPole-v1: ours and Stable-Baselines3's, with the same settings (those of
-rl-baselines3-zoo), the same environment and one thread each, take turns; medians of the rounds and
-their ratio are printed. Steps per second are of CPU time, so that other programs count little.
+PPO, A2C and DQN on CartPole-v1 and SAC on Pendulum-v1: ours and Stable-Baselines3's, with the same
+settings (those of rl-baselines3-zoo), the same environment and one thread each, take turns; medians
+of the rounds and their ratio are printed. Steps per second are of CPU time, so that other programs
+count little.
 DQN's ε has its last value from the start: theirs falls anew in each call of `learn`.
 
 Then how long PPO takes until 20 episodes of training in a row have a mean return of at least 475,
 in seconds of wall-clock, and how fast it is with 64 native environments at settings that reach 475
 within 150,000 steps.
 
-Run: python benchmarks/deep.py [rounds]
+Run: python benchmarks/deep.py [rounds] [agents, such as SAC: only their steps per second]
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ import rlsuite  # noqa: E402
 
 TASK = "CartPole-v1"
 HORIZON = 100_000
-WARM_UP = 1_024
-STEPS = {"PPO": 15_360, "A2C": 20_480, "DQN": 5_120}
-ENVS = {"PPO": 8, "A2C": 8, "DQN": 1}
-ASKED = {"PPO": 4.0, "A2C": 4.0, "DQN": 3.0}
+TASKS = {"PPO": TASK, "A2C": TASK, "DQN": TASK, "SAC": "Pendulum-v1"}
+WARM_UP = {"PPO": 1_024, "A2C": 1_024, "DQN": 1_024, "SAC": 150}
+STEPS = {"PPO": 15_360, "A2C": 20_480, "DQN": 5_120, "SAC": 500}
+ENVS = {"PPO": 8, "A2C": 8, "DQN": 1, "SAC": 1}
+ASKED = {"PPO": 4.0, "A2C": 4.0, "DQN": 3.0, "SAC": 1.5}
 ZOO = {
     "PPO": {
         "n_steps": 32,
@@ -61,6 +63,7 @@ ZOO = {
         "exploration_final_eps": 0.04,
         "net_arch": (256, 256),
     },
+    "SAC": {"learning_rate": 1e-3},
 }
 NATIVE = {
     "num_envs": 64,
@@ -79,8 +82,8 @@ SOLVED, EPISODES = 475.0, 20
 def ours(name: str, seed: int) -> Any:
     """Our agent, warmed up: what is compiled is compiled."""
     settings = {**ZOO[name], "num_envs": ENVS[name], "total_timesteps": HORIZON}
-    agent = rlsuite.make_agent(f"rlsuite/{name}-v0", TASK, seed=seed, **settings)
-    return agent.learn(WARM_UP)
+    agent = rlsuite.make_agent(f"rlsuite/{name}-v0", TASKS[name], seed=seed, **settings)
+    return agent.learn(WARM_UP[name])
 
 
 def theirs(name: str, seed: int) -> Any:
@@ -88,9 +91,9 @@ def theirs(name: str, seed: int) -> Any:
     settings = {key: _schedule(value) for key, value in ZOO[name].items()}
     if "net_arch" in settings:
         settings["policy_kwargs"] = {"net_arch": list(settings.pop("net_arch"))}
-    env = make_vec_env(TASK, n_envs=ENVS[name], seed=seed)
+    env = make_vec_env(TASKS[name], n_envs=ENVS[name], seed=seed)
     model = getattr(stable_baselines3, name)("MlpPolicy", env, device="cpu", seed=seed, **settings)
-    return model.learn(WARM_UP)
+    return model.learn(WARM_UP[name])
 
 
 def _schedule(value: Any) -> Any:
@@ -176,7 +179,10 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     torch.set_num_threads(1)
     print("     steps/s: ours      SB3's   ratio   asked")
-    good = [against_stable_baselines(name, rounds) for name in ZOO]
+    chosen = sys.argv[2:]
+    good = [against_stable_baselines(name, rounds) for name in chosen or ZOO]
+    if chosen:
+        return 0 if all(good) else 1
     print(f"PPO until {EPISODES} episodes have a mean of {SOLVED:.0f}:")
     good.append(time_to_solve(rounds))
     print("PPO with 64 native environments, minibatches of 1,024, 8 epochs:")

@@ -37,6 +37,14 @@ def test_an_example_runs_and_is_short(path, tmp_path):
     assert run([str(path)], tmp_path).strip()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["DQN", "PPO"])
+def test_a_grid_is_solved_from_pixels(agent, tmp_path):
+    *_, last = run([str(ROOT / "examples/gridworld_from_pixels.py"), agent], tmp_path).splitlines()
+    (score,) = re.findall(r"steps: greedy score +(\S+) \(exact\)$", last)
+    assert float(score) >= 0.95
+
+
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_a_block_of_the_readme_runs(number, tmp_path):
     assert run(["-c", BLOCKS[number]], tmp_path).strip()

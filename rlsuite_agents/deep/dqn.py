@@ -8,8 +8,8 @@ learned from. Settings turn on what was found later: double Q-learning (van Hass
 the dueling form of the network (Wang et al. 2016), prioritised replay (Schaul et al. 2016), and
 targets over several steps.
 
-Differs from the paper: Adam instead of RMSProp, no frames and no clipped rewards, and a time limit
-is not a terminal state, the target goes on there with the value of the last observation.
+Differs from the paper: Adam instead of RMSProp, no clipped rewards, frames as they come, and a time
+limit is not a terminal state, the target goes on there with the value of the last observation.
 """
 
 from __future__ import annotations
@@ -145,11 +145,11 @@ class DQN:
         self, env: Any, config: DQNConfig = DQNConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
         self.env, self.config, self.num_timesteps, self.unspent = env, config, 0, 0
-        self.device = resolve_device(device)
         self.rng = generator(seed, Stream.AGENT, 0)
         self.prediction_rng = generator(seed, Stream.AGENT, 1)
         observation_space, action_space = single_spaces(env)
         self.encoder = Encoder(observation_space, images=True)
+        self.device = resolve_device(device, images=self.encoder.image is not None)
         n_actions = discrete_size(action_space, "DQN's action space")
         self.networks = self._networks(n_actions, generator(seed, Stream.AGENT, 2))
         self.optimizer = adam(self.networks.parameters)

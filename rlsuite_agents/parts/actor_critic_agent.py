@@ -56,11 +56,11 @@ def set_up(
         UnsupportedSpaceError: the spaces cannot be handled.
     """
     agent.env, agent.config, agent.num_timesteps, agent.unspent = env, config, 0, 0
-    agent.device = resolve_device(device)
     agent.rng = generator(seed, Stream.AGENT, 0)
     agent.prediction_rng = generator(seed, Stream.AGENT, 1)
     observation_space, action_space = single_spaces(env)
     agent.encoder = encoder = Encoder(observation_space, images=True)
+    agent.device = resolve_device(device, images=encoder.image is not None)
     agent.head = head_of(action_space, type(agent).__name__)
     agent.networks = _networks(encoder, agent.head, config, agent.device, seed, gains)
     agent.rollout = make_rollout(encoder.size, agent.head, encoder.dtype)

@@ -16,11 +16,11 @@ from rlsuite_agents.parts.threads import one_blas_thread
 __all__ = ["fetched", "reproducible", "resolve_device", "single_thread"]
 
 
-def resolve_device(device: str) -> torch.device:
-    """The device of a small network: `"cpu"`, `"cuda"`, or `"auto"`, which is the CPU.
+def resolve_device(device: str, *, images: bool = False) -> torch.device:
+    """The device of a network: `"cpu"`, `"cuda"`, or `"auto"`, the GPU for images if there is one.
 
     Networks of a few thousand weights run faster on a CPU core than on any accelerator, whose
-    launches cost more than the arithmetic; so `"auto"` does not reach for the GPU.
+    launches cost more than the arithmetic; so for rows of numbers `"auto"` is the CPU.
 
     Raises:
         SettingError: another name, or `"cuda"` where torch sees no CUDA device.
@@ -29,7 +29,8 @@ def resolve_device(device: str) -> torch.device:
         raise SettingError(f"device is 'cpu', 'cuda' or 'auto', got {device!r}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingError("device is 'cuda', but torch finds no CUDA device here; use 'cpu'.")
-    return torch.device("cuda" if device == "cuda" else "cpu")
+    wanted = device == "cuda" or (device == "auto" and images and torch.cuda.is_available())
+    return torch.device("cuda" if wanted else "cpu")
 
 
 @contextmanager
@@ -48,12 +49,15 @@ def single_thread() -> Iterator[None]:
 
 
 @contextmanager
-def reproducible() -> Iterator[None]:
+def reproducible(device: torch.device) -> Iterator[None]:
     """Convolutions on CUDA that give the same numbers each time, and those of a CPU to 1e-4.
 
     That is without TF32, whose products have 10 bits of precision, and without algorithms that add
-    up in the order in which threads happen to finish.
+    up in the order in which threads happen to finish. On a CPU there is nothing to set.
     """
+    if device.type != "cuda":
+        yield
+        return
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     ):

@@ -44,7 +44,7 @@ class _Evaluated:
     @contextmanager
     def learning(self) -> Iterator[None]:
         """What `learn` runs in: one thread, unless convolutions can use more."""
-        with reproducible():
+        with reproducible(self.device):
             if isinstance(self.body, Rows):
                 with single_thread():
                     yield
@@ -55,12 +55,12 @@ class _Evaluated:
         """`of` rows [B, d], `size` of them at a time, for NumPy."""
         x = self.place(rows)
         with torch.inference_mode():
-            parts = [of(x[start : start + size]) for start in range(0, len(x), size)]
+            parts = [of(x[k : k + size]) for k in range(0, max(len(x), 1), size)]
             return torch.cat(parts).cpu().numpy()
 
     def row_by_row(self, of: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
         """`of` rows [B, d], each computed as if it were alone."""
-        with reproducible(), single_thread():
+        with reproducible(self.device), single_thread():
             return self.evaluated(of, rows, 1)
 
 

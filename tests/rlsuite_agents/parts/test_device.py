@@ -13,6 +13,8 @@ from rlsuite_agents.parts.device import resolve_device, single_thread
 def test_small_networks_stay_on_the_cpu_unless_asked():
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type == "cpu"
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto", images=True).type == there
 
 
 def test_other_names_are_refused():

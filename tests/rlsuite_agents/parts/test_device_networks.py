@@ -184,6 +184,8 @@ def test_an_image_has_the_same_bits_in_any_batch():
     alone = np.concatenate([network.outputs_by_row(row[None]) for row in x])
     np.testing.assert_array_equal(together, alone)
     assert len(np.unique(together, axis=0)) == 5
+    assert network.outputs_by_row(x[:0]).shape == (0, 4)
+    assert network.values_of(x[:0]).shape == (0,)
 
 
 def test_policy_and_value_share_the_convolutions():
@@ -269,7 +271,9 @@ def test_an_update_of_q_values_stays_on_its_device(images, dueling):
 
 def test_reproducible_arithmetic_ends_as_it_was_found():
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
-    with reproducible():
+    with reproducible(CPU):
+        assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32) == before
+    with reproducible(torch.device("cuda")):
         assert torch.backends.cudnn.deterministic
         assert not torch.backends.cudnn.allow_tf32
     assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32) == before

@@ -10,6 +10,7 @@ whole or not at all, and those before it are untouched.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from registry.errors import CheckpointError, SettingError
 from rlsuite.evaluation import check_whole
+from rlsuite.records import canonical_json
 from rlsuite.running.resuming import load_pair, save_pair
 
 __all__ = ["CheckpointRules", "SavedSteps"]
@@ -50,7 +52,8 @@ class SavedSteps:
     """
 
     def __init__(self, folder: Path, keep: int, about: Mapping[str, Any]) -> None:
-        self.folder, self.keep, self.about = folder, keep, dict(about)
+        self.folder, self.keep = folder, keep
+        self.about: dict[str, Any] = json.loads(canonical_json(about))
 
     @property
     def steps(self) -> list[int]:

@@ -24,6 +24,8 @@ CASES = [
     ("rlsuite/BernoulliBandit-v0", "rlsuite/ThompsonSampling-v0", 500),
     ("CartPole-v1", "rlsuite/Reinforce-v0", 700),
     ("rlsuite/TokenGeneration-v0", "rlsuite/Reinforce-v0", 210),
+    ("CartPole-v1", ("rlsuite/PPO-v0", {"num_envs": 3, "n_steps": 40, "batch_size": 60}), 700),
+    ("CartPole-v1", ("rlsuite/DQN-v0", {"prioritized": True}), 500),
 ]
 
 

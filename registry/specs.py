@@ -42,13 +42,12 @@ Metric = Literal["final_return", "learning_regret", "value_error", "objective"]
 """What a task is scored by: the return of the final policy, the regret summed while learning,
 the error of predicted values, or the KL-regularised objective of a token task."""
 
-Learns = Literal["nothing", "prediction", "bandit", "values", "policy", "texts"]
+Learns = Literal["nothing", "prediction", "bandit", "values", "policy"]
 """What an agent can learn, so which tiny tasks the conformance kit expects it to solve.
 
 `prediction`: the values of a policy that it does not change, answered as `state_values()`.
 `bandit`: the best action of each observation, without looking ahead. `values`: control over several
 steps, by policies that are greedy in the end. `policy`: control, by stochastic policies too.
-`texts`: to write or to score texts, on token tasks alone, of which the kit takes the default one.
 """
 
 _ID = re.compile(r"^[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+-v\d+$")

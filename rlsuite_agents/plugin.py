@@ -255,14 +255,16 @@ def _alignment(registry: Transaction) -> None:
         ("RLHFPPO", "rlhf_ppo", "PPO with a value head and KL in the reward (Ouyang et al. 2022)."),
         ("BestOfN", "best_of_n", "Imitates the best of n texts (Stiennon et al. 2020)."),
         ("DPO", "dpo", "Learns from pairs of texts, without sampling (Rafailov et al. 2023)."),
+        ("SFT", "sft", "Maximum likelihood of given texts (Ouyang et al. 2022)."),
+        ("RewardModel", "reward_model", "A reward from pairs of texts (Stiennon et al. 2020)."),
     ):
         registry.add_agent(
             f"rlsuite/{name}-v0",
             f"rlsuite_agents.alignment.{module}:{name}",
             summary=summary,
-            budget_unit="examples" if name == "DPO" else "steps",
+            budget_unit="examples" if name in ("DPO", "SFT", "RewardModel") else "steps",
             requires={"texts"},
-            learns="policy",
+            learns="nothing" if name == "RewardModel" else "policy",
             spaces=TEXTS,
             promises=OURS,
         )

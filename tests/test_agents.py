@@ -32,7 +32,6 @@ EXPECTED_SKIPS = {
     "bandit": LADDER - {"one_step_task"},
     "values": {"stochastic_policy"},
     "policy": set(),
-    "texts": LADDER,
 }
 
 

@@ -41,9 +41,6 @@ __all__ = ["AgentSubject", "Course", "agent_subject"]
 CLASS_ENTRY_POINT = "rlsuite.testing.agent_subject:AgentSubject"
 """Stands in the spec of a class that is handed in, which no entry point leads to."""
 
-TEXTS = "rlsuite/TokenGeneration-v0"
-"""Where agents are checked that learn to write or to score texts."""
-
 TOKEN_TASK = "rlsuite/TokenGeneration-v0"
 """Where agents that write texts are checked, unless another task is named."""
 
@@ -365,8 +362,6 @@ def agent_subject(
     else:
         agent_type = _checked_class(agent)
         spec = spec or AgentSpec(id=f"class/{agent.__name__}-v0", entry_point=CLASS_ENTRY_POINT)
-    if env is None and spec.learns == "texts":
-        env = TEXTS
     if env is None and "texts" in spec.requires:
         env = TOKEN_TASK
     task = None if env is None else _task(env, env_kwargs or {}, spec)

@@ -29,10 +29,13 @@ from rlsuite_agents.parts.text_course import TextCourse
 from rlsuite_agents.parts.text_models import starting_policy, text_task
 
 __all__ = [
+    "SMALL",
+    "Finished",
     "Precision",
     "action_probabilities",
     "check_clip",
     "check_shared",
+    "check_start",
     "filled",
     "learn",
     "load",
@@ -112,12 +115,12 @@ def check_shared(config: Any, readers: Readers, choices: Mapping[str, Sequence[s
     for name in (*SMALL, *COUNTS):
         if getattr(config, name, None) is not None:
             check_count(config, name, 2 if name == "group_size" else 1)
-    _check_start(config)
+    check_start(config)
     _check_parts(config)
 
 
-def _check_start(config: Any) -> None:
-    """A folder has its own shape."""
+def check_start(config: Any) -> None:
+    """Raises `SettingError` where a shape is given beside a folder, which has its own."""
     given = [name for name in SMALL if getattr(config, name) is not None]
     if config.start not in ("reference", "random") and given:
         raise SettingError(

@@ -31,7 +31,6 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.text_policy import TextPolicy
 from rlsuite_agents.parts.text_reward import TextReward
 from rlsuite_agents.parts.transformer import Transformer, TransformerConfig
-from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
 __all__ = [
     "load_text_model",
@@ -40,6 +39,7 @@ __all__ = [
     "save_text_model",
     "save_text_reward",
     "starting_policy",
+    "starting_reward",
     "text_task",
 ]
 
@@ -105,19 +105,10 @@ def starting_policy(
         SettingError: the model of a folder has another vocabulary than the task, or too few places.
         CheckpointError: there is no model in the folder, or it is damaged.
     """
-    size, reference = task.vocabulary.size, None
+    reference = task.reference_model if start == "reference" else None
     if start in ("reference", "random"):
-        residual = start == "reference"
-        shape = TransformerConfig(
-            vocabulary=size,
-            context=longest_text(task),
-            layers=layers,
-            width=width,
-            heads=heads,
-            tied=not residual,
-        )
-        network: Any = Transformer(shape, rng).to(device)
-        reference = task.reference_model if residual else None
+        tied = start == "random"
+        network: Any = _new_network(task, layers, width, heads, rng, tied=tied).to(device)
     else:
         network = _network(start, device)
         _check_fit(network, task, start)
@@ -128,6 +119,44 @@ def starting_policy(
         value_head=value_head,
         precision=precision,
     )
+
+
+def starting_reward(
+    start: str,
+    task: Any,
+    *,
+    layers: int,
+    width: int,
+    heads: int,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> TextReward:
+    """A reward model that scores 0 everywhere, on a new network or on that of a folder.
+
+    Args:
+        start: "random", or a folder that `save_text_model` wrote; see `starting_policy`.
+        task: A `registry.texts.TokenTask`.
+        layers: Of a new network.
+        width: Of a new network.
+        heads: Of a new network.
+        rng: Draws the weights of a new network.
+        device: Where the weights are.
+
+    Raises:
+        SettingError: the model of a folder does not fit the task, or is one of Hugging Face.
+        CheckpointError: there is no model in the folder, or it is damaged.
+    """
+    if start == "random":
+        network: Any = _new_network(task, layers, width, heads, rng, tied=False).to(device)
+    else:
+        network = _network(start, device)
+        _check_fit(network, task, start)
+    if isinstance(network, CausalLM):
+        raise SettingError(
+            f"a reward model starts from 'random' or a model of ours, and {start!r} is one of "
+            "Hugging Face; a sequence classifier of theirs is a reward= of the task itself."
+        )
+    return TextReward(network)
 
 
 def save_text_model(policy: TextPolicy, folder: str | PathLike[str], vocabulary: Any) -> str:
@@ -150,7 +179,7 @@ def save_text_model(policy: TextPolicy, folder: str | PathLike[str], vocabulary:
     if isinstance(policy.network, CausalLM):
         return policy.network.save(folder)
     state = {"temperature": policy.temperature}
-    return _save(folder, POLICY, policy.network, {}, state, vocabulary)
+    return _save(folder, POLICY, policy.network, policy.arrays("model"), state, vocabulary)
 
 
 def load_text_model(folder: str | PathLike[str], device: str = "cpu") -> TextPolicy:
@@ -164,6 +193,7 @@ def load_text_model(folder: str | PathLike[str], device: str = "cpu") -> TextPol
         return TextPolicy(CausalLM.load(folder, where))
     network, found, vocabulary = _load(folder, POLICY, where)
     policy = TextPolicy(network, temperature=found.value("temperature", float))
+    policy.restore(found, "model")
     policy.vocabulary, policy.digest = vocabulary, _digest(folder)
     return policy
 
@@ -174,8 +204,8 @@ def save_text_reward(reward: TextReward, folder: str | PathLike[str], vocabulary
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    head = {"head": reward.head.detach().cpu().numpy()}
-    return _save(folder, REWARD, reward.network, head, {"shift": reward.shift}, vocabulary)
+    state = {"shift": reward.shift}
+    return _save(folder, REWARD, reward.network, reward.arrays("model"), state, vocabulary)
 
 
 def load_text_reward(folder: str | PathLike[str], device: str = "cpu") -> TextReward:
@@ -186,8 +216,7 @@ def load_text_reward(folder: str | PathLike[str], device: str = "cpu") -> TextRe
     """
     network, found, vocabulary = _load(folder, REWARD, torch.device(device))
     reward = TextReward(network, shift=found.value("shift", float))
-    with torch.no_grad():
-        reward.head.copy_(torch.from_numpy(found.array("head", reward.head.shape, np.float32)))
+    reward.restore(found, "model")
     reward.vocabulary, reward.digest = vocabulary, _digest(folder)
     return reward
 
@@ -196,7 +225,7 @@ def _save(
     folder: str | PathLike[str],
     loader: str,
     network: Transformer,
-    more: dict[str, NDArray[Any]],
+    arrays: dict[str, NDArray[Any]],
     state: dict[str, Any],
     vocabulary: Any,
 ) -> str:
@@ -205,13 +234,12 @@ def _save(
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be made: {error.strerror or error}.") from error
-    arrays = weight_arrays(network, "network")
     letters = getattr(vocabulary, "letters", None)
     save_checkpoint(
         path / WEIGHTS,
         agent=loader,
         config=network.config,
-        arrays={**arrays, **more},
+        arrays=arrays,
         state={**state, "letters": letters},
     )
     manifest = {
@@ -230,9 +258,22 @@ def _load(
 ) -> tuple[Transformer, Checkpoint, LetterVocabulary | None]:
     found = load_checkpoint(Path(folder) / WEIGHTS, agent=loader, config_type=TransformerConfig)
     network = Transformer(found.config, np.random.default_rng(0)).to(device)
-    restore_weights(network, found, "network")
     letters = found.value("letters", (str, type(None)))
     return network, found, None if letters is None else LetterVocabulary(letters)
+
+
+def _new_network(
+    task: Any, layers: int, width: int, heads: int, rng: np.random.Generator, *, tied: bool
+) -> Transformer:
+    shape = TransformerConfig(
+        vocabulary=task.vocabulary.size,
+        context=longest_text(task),
+        layers=layers,
+        width=width,
+        heads=heads,
+        tied=tied,
+    )
+    return Transformer(shape, rng)
 
 
 def _is_ours(path: Path) -> bool:

@@ -30,7 +30,13 @@ from rlsuite_agents.parts.rows import check_room, readable
 from rlsuite_agents.parts.sampler import sample_texts
 from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
-__all__ = ["Network", "TextOutputs", "TextPolicy", "completion_mask"]
+__all__ = [
+    "Network",
+    "TextOutputs",
+    "TextPolicy",
+    "completion_mask",
+    "next_token_probabilities",
+]
 
 ROWS = 1024
 """Rows of a forward pass outside training: enough to be fast, few enough for the memory."""
@@ -142,14 +148,7 @@ class TextPolicy:
             deterministic: all probability on the likeliest token, the lowest among equals.
             mask: tokens allowed, [B, V]; None is the observations' own, or all.
         """
-        tokens, lengths = np.asarray(observations["tokens"]), np.asarray(observations["length"])
-        log_pi = self.log_probs(tokens, lengths).astype(np.float64)
-        if (allowed := mask_rows(observations, mask)) is not None:
-            log_pi = np.where(allowed, log_pi, -np.inf)
-        if deterministic:
-            return np.eye(log_pi.shape[1])[log_pi.argmax(axis=1)]
-        pi = np.exp(log_pi - log_pi.max(axis=1, keepdims=True))
-        return pi / pi.sum(axis=1, keepdims=True)
+        return next_token_probabilities(self, observations, deterministic, mask)
 
     def parameters(self) -> list[nn.Parameter]:
         """What is trained: the network's weights, and the value head where there is one."""
@@ -339,6 +338,21 @@ class _Prefixes:
     cache: Any
     tokens: Ints
     lengths: Ints
+
+
+def next_token_probabilities(
+    model: Any, observations: Any, deterministic: bool, mask: Any
+) -> NDArray[np.float64]:
+    """π(a|s), [B, V], of what has `log_probs`; see `TextPolicy.action_probabilities`."""
+    tokens, lengths = np.asarray(observations["tokens"]), np.asarray(observations["length"])
+    log_pi = np.asarray(model.log_probs(tokens, lengths), np.float64)
+    if (allowed := mask_rows(observations, mask)) is not None:
+        log_pi = np.where(allowed, log_pi, -np.inf)
+    if deterministic:
+        return np.eye(log_pi.shape[1])[log_pi.argmax(axis=1)]
+    pi = np.exp(log_pi - log_pi.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = pi / pi.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def completion_mask(lengths: Ints, prompt_lengths: Ints, n_new: int) -> NDArray[np.bool_]:

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.rows import readable
+from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
 __all__ = ["TextReward"]
 
@@ -42,9 +44,22 @@ class TextReward:
         """Most tokens of prompt and text."""
         return int(self.network.context)
 
+    def arrays(self, name: str = "reward") -> dict[str, NDArray[Any]]:
+        """All weights by name, for a checkpoint."""
+        head = self.head.detach().cpu().numpy()
+        return {**weight_arrays(self.network, f"{name}.network"), f"{name}.head": head}
+
+    def restore(self, found: Checkpoint, name: str = "reward") -> None:
+        """Takes the weights of `arrays`; raises `CheckpointError` where they do not fit."""
+        restore_weights(self.network, found, f"{name}.network")
+        head = found.array(f"{name}.head", tuple(self.head.shape), np.float32)
+        with torch.no_grad():
+            self.head.copy_(torch.from_numpy(head))
+
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained. A network's output weights are not: no token is written."""
-        return [*self.network.parameters(), self.head]
+        """What is trained. Output weights of their own are not: no token is written."""
+        unused = getattr(self.network, "output", None)
+        return [*(p for p in self.network.parameters() if p is not unused), self.head]
 
     def evaluate(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         """Scores [B] of texts [B, T], right-padded, as a tensor with gradient.

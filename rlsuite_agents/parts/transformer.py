@@ -28,8 +28,8 @@ from rlsuite_agents.parts.settings import check_count, check_flag
 __all__ = ["Cache", "Transformer", "TransformerConfig", "from_gpt2"]
 
 NORM_EPS = 1e-5
-INITIAL_SPREAD = 0.02
-"""Standard deviation of initial embeddings, and of weights 128 wide; others go by 1/√width."""
+EMBEDDING = 0.5
+"""Standard deviation of initial embeddings; where logits are read off them, of these logits."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """`(block, queries, keys, values)`, each [B, heads, n, d], to what is read, of the same shape."""
@@ -62,19 +62,18 @@ class Transformer(nn.Module):
 
     Args:
         config: Its shape.
-        rng: Draws the initial weights. Where `tied` is off the output weights start at 0, so that
-            all logits are 0 at first.
+        rng: Draws the initial weights: those of n inputs with variance 1/n, and what the blocks
+            add with 1/(2 n layers), so that the sum keeps its size. Where `tied` is off the output
+            weights start at 0, and all logits are 0 at first.
     """
 
     def __init__(self, config: TransformerConfig, rng: np.random.Generator) -> None:
         super().__init__()
         c, self.config = config, config
-        deep = 1.0 / math.sqrt(2 * c.layers)  # both additions of a block: the sum keeps its size
-        inner = min(INITIAL_SPREAD * math.sqrt(128 / c.width), 1.0)
-        outer = INITIAL_SPREAD if c.tied else inner
-        self.tokens = _drawn(rng, (c.vocabulary, c.width), outer)
-        self.places = _drawn(rng, (c.context, c.width), outer)
-        self.blocks = nn.ModuleList(_Block(k, c, inner, inner * deep, rng) for k in range(c.layers))
+        spread = EMBEDDING / math.sqrt(c.width) if c.tied else EMBEDDING
+        self.tokens = _drawn(rng, (c.vocabulary, c.width), spread)
+        self.places = _drawn(rng, (c.context, c.width), spread)
+        self.blocks = nn.ModuleList(_Block(k, c, rng) for k in range(c.layers))
         self.norm_gain, self.norm_bias = _norm(c.width)
         self.output = None if c.tied else nn.Parameter(torch.zeros(c.vocabulary, c.width))
 
@@ -129,17 +128,16 @@ class Transformer(nn.Module):
 class _Block(nn.Module):
     """Attention and a wider layer, on rows [B n, width]."""
 
-    def __init__(
-        self, number: int, c: TransformerConfig, inner: float, last: float, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, number: int, c: TransformerConfig, rng: np.random.Generator) -> None:
         super().__init__()
         self.number, self.heads, self.width = number, c.heads, c.width
+        added = 1.0 / math.sqrt(2 * c.layers)
         self.gain1, self.bias1 = _norm(c.width)
-        self.qkv, self.qkv_bias = _linear(rng, c.width, 3 * c.width, inner)
-        self.mix, self.mix_bias = _linear(rng, c.width, c.width, last)
+        self.qkv, self.qkv_bias = _linear(rng, c.width, 3 * c.width, 1.0)
+        self.mix, self.mix_bias = _linear(rng, c.width, c.width, added)
         self.gain2, self.bias2 = _norm(c.width)
-        self.up, self.up_bias = _linear(rng, c.width, 4 * c.width, inner)
-        self.down, self.down_bias = _linear(rng, 4 * c.width, c.width, last)
+        self.up, self.up_bias = _linear(rng, c.width, 4 * c.width, 1.0)
+        self.down, self.down_bias = _linear(rng, 4 * c.width, c.width, added)
 
     def forward(self, x: Tensor, rows: int, attend: Attend) -> Tensor:
         """[B n, width] to the same."""
@@ -237,9 +235,10 @@ def _drawn(rng: np.random.Generator, shape: tuple[int, int], spread: float) -> n
 
 
 def _linear(
-    rng: np.random.Generator, inputs: int, outputs: int, spread: float
+    rng: np.random.Generator, inputs: int, outputs: int, gain: float
 ) -> tuple[nn.Parameter, nn.Parameter]:
-    return _drawn(rng, (inputs, outputs), spread), nn.Parameter(torch.zeros(outputs))
+    weights = _drawn(rng, (inputs, outputs), gain / math.sqrt(inputs))
+    return weights, nn.Parameter(torch.zeros(outputs))
 
 
 def _norm(width: int) -> tuple[nn.Parameter, nn.Parameter]:

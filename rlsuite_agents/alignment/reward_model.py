@@ -1,0 +1,289 @@
+"""Reward models from preferences (Bradley & Terry 1952; Stiennon et al. 2020, section 3.4).
+
+    L = mean of -log σ(r(x, y_w) - r(x, y_l) - margin) + center · (r(x, y_w) + r(x, y_l))²
+
+over pairs of answers to one prompt, of which y_w is preferred. r is read off a transformer at the
+last token of the text. Preferences say nothing about a constant added to r: the centring term
+(Eisenstein et al. 2023) pins it while learning; `save_model` takes it off.
+
+Differs from the paper: the margin (Touvron et al. 2023, eq. 2) and the centring term are additions,
+off by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from registry.errors import CheckpointError, SettingError
+from registry.seeding import Stream, generator
+from registry.texts import PreferencePairs
+from rlsuite_agents.functional.preference import bradley_terry_loss
+from rlsuite_agents.loops import Session
+from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state, restore_generator
+from rlsuite_agents.parts.device import resolve_device
+from rlsuite_agents.parts.epochs import Epochs, learn_examples
+from rlsuite_agents.parts.predict import predict
+from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
+from rlsuite_agents.parts.settings import check_count, check_range
+from rlsuite_agents.parts.text_agent import SMALL, Finished, check_start, load, save
+from rlsuite_agents.parts.text_data import digest
+from rlsuite_agents.parts.text_models import save_text_reward, starting_reward, text_task
+from rlsuite_agents.parts.text_policy import next_token_probabilities
+from rlsuite_agents.parts.text_reward import TextReward
+from rlsuite_agents.parts.text_update import clipped_step
+
+__all__ = ["RewardModel", "RewardModelConfig", "RewardModelMetrics", "RewardReport"]
+
+BINS = 10
+"""Of confidences, in which they are compared with how often they were right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardModelConfig:
+    """Settings of `RewardModel`."""
+
+    preferences: str = "gold"  # drawn by the gold reward, or the task's ("reward"), or a file
+    n_pairs: int = 4_096  # that are drawn; a file is read whole
+    held_out: float = 0.1  # share of the pairs that is not learned from, in [0, 1)
+    margin: float = 0.0  # by how much the preferred text should score more, at least 0
+    center: float = 0.0  # weight of the centring term, at least 0
+    batch_size: int = 64  # pairs of a gradient step
+    learning_rate: float | str = 0.003  # of Adam, above 0, or "lin_x"
+    total_timesteps: int | None = None  # horizon of a rate that falls, in pairs
+    max_grad_norm: float = 1.0  # above 0
+    start: str = "random"  # a new transformer, or a folder with a model
+    layers: int | None = None  # of a new transformer; None: 2
+    width: int | None = None  # None: 32
+    heads: int | None = None  # None: 2
+
+    def __post_init__(self) -> None:
+        for name in ("n_pairs", "batch_size"):
+            check_count(self, name, 1)
+        for name in SMALL:
+            if getattr(self, name) is not None:
+                check_count(self, name, 1)
+        check_range(self, "held_out", "[0, 1)")
+        check_range(self, "margin", "[0, inf)")
+        check_range(self, "center", "[0, inf)")
+        check_rate(self, "learning_rate")
+        check_horizon(self, "learning_rate")
+        check_range(self, "max_grad_norm", "(0, inf]")
+        check_start(self)
+        if self.start == "reference":
+            raise SettingError(
+                "RewardModelConfig.start must be 'random' or a folder with a model, got "
+                "'reference'."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardModelMetrics:
+    """What one gradient step did; see `docs/agents/reward_model.md`."""
+
+    num_timesteps: int
+    loss: float
+    accuracy: float
+    difference: float
+    score_mean: float
+    gradient_norm: float
+    learning_rate: float
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardReport:
+    """How well a reward model predicts preferences between n pairs.
+
+    `accuracy`: share of pairs whose preferred text scores more, ties counting half. `log_loss`:
+    mean of -log σ(r_w - r_l), log 2 of a model that knows nothing. `calibration_error`: how far
+    confidences are from the share of them that was right, the mean over ten bins weighted by their
+    pairs (Naeini et al. 2015).
+    """
+
+    n: int
+    accuracy: float
+    log_loss: float
+    calibration_error: float
+
+
+class RewardModel:
+    """A learned reward for token tasks. `learn(n)` sees n pairs; as an agent it is the reference.
+
+    Attributes:
+        reward: what has learned; it scores texts, and is a `reward=` of a token task.
+        pairs: what it learns from.
+        held_out: pairs that it does not learn from.
+        metrics: of the latest gradient step, None before the first.
+        on_update: called with the metrics of each gradient step, where it is set.
+    """
+
+    id = "rlsuite/RewardModel-v0"
+    config_type = RewardModelConfig
+    learn = learn_examples
+    predict = predict
+    save = save
+    load = classmethod(load)
+
+    def __init__(
+        self,
+        env: Any,
+        config: RewardModelConfig = RewardModelConfig(),
+        *,
+        seed: int,
+        device: str = "cpu",
+    ) -> None:
+        self.env, self.config, self.settings, self.num_timesteps = env, config, config, 0
+        self.rng = generator(seed, Stream.AGENT, 0)
+        self.prediction_rng = generator(seed, Stream.AGENT, 1)
+        self.task = text_task(env, "RewardModel")
+        sizes = {name: getattr(config, name) or size for name, size in SMALL.items()}
+        self.reward: TextReward = starting_reward(
+            config.start,
+            self.task,
+            **sizes,
+            rng=generator(seed, Stream.AGENT, 2),
+            device=resolve_device(device),
+        )
+        self.policy = self.reward  # what is trained and saved
+        self.beta, self.episodes = 0.0, Finished()
+        self.optimizer = torch.optim.Adam(self.reward.parameters(), lr=1.0, fused=True)
+        self.session = Session(env, seed)  # never begun: no step is taken
+        self.metrics: RewardModelMetrics | None = None
+        self.on_update: Callable[[RewardModelMetrics], Any] | None = None
+        self._data_rng = generator(seed, Stream.DATA)
+        self._gather()
+
+    def update(self, rows: NDArray[np.int64]) -> None:
+        """A gradient step on these pairs."""
+        c, pairs = self.config, _rows(self.pairs, rows)
+        rate = rate_at(c.learning_rate, self.num_timesteps - len(rows), c.total_timesteps)
+        self.optimizer.zero_grad()
+        chosen = self.reward.evaluate(pairs.chosen, pairs.chosen_lengths)
+        rejected = self.reward.evaluate(pairs.rejected, pairs.rejected_lengths)
+        loss = bradley_terry_loss(chosen, rejected, c.margin, c.center)
+        loss.backward()
+        norm = clipped_step(self, rate, c.max_grad_norm)
+        both = torch.stack([chosen, rejected]).detach().double()
+        difference = (both[0] - both[1]).cpu().numpy()
+        self.metrics = RewardModelMetrics(
+            num_timesteps=self.num_timesteps,
+            loss=float(loss.detach()),
+            accuracy=_accuracy(difference),
+            difference=float(difference.mean()),
+            score_mean=float(both.mean()),
+            gradient_norm=norm,
+            learning_rate=rate,
+            epoch=self.epochs.number,
+        )
+        if self.on_update is not None:
+            self.on_update(self.metrics)
+
+    def report(self, pairs: PreferencePairs | None = None) -> RewardReport:
+        """Accuracy and calibration on pairs; None is those that were held out.
+
+        Raises:
+            SettingError: no pair was held out.
+        """
+        pairs = self.held_out if pairs is None else pairs
+        if not len(pairs.prompt_lengths):
+            raise SettingError("no pair was held out: set held_out above 0, or hand pairs over.")
+        chosen = self.reward.score(pairs.chosen, pairs.chosen_lengths)
+        difference = chosen - self.reward.score(pairs.rejected, pairs.rejected_lengths)
+        return report_of(difference)
+
+    def save_model(self, folder: str | PathLike[str], *, zero_mean: bool = True) -> str:
+        """Writes the reward model as a folder, a `reward=` of a token task.
+
+        Args:
+            folder: made if it does not exist.
+            zero_mean: whether it scores the texts that it learned from 0 on average.
+
+        Returns:
+            The SHA-256 of its weights.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        saved = TextReward(self.reward.network)
+        saved.head = self.reward.head
+        if zero_mean:
+            p = self.pairs
+            scores = (
+                saved.score(p.chosen, p.chosen_lengths),
+                saved.score(p.rejected, p.rejected_lengths),
+            )
+            saved.shift = float(np.mean(scores))
+        return save_text_reward(saved, folder, self.task.vocabulary)
+
+    def action_probabilities(
+        self, observations: Any, *, deterministic: bool, mask: Any = None
+    ) -> NDArray[np.float64]:
+        """Those of the task's reference policy, [B, A]: a reward model does not write."""
+        return next_token_probabilities(
+            self.task.reference_model, observations, deterministic, mask
+        )
+
+    def own(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the weights."""
+        return {"data": self._data_state, "digest": self._digest(), "epochs": self.epochs.state()}
+
+    def restore(self, found: Checkpoint) -> None:
+        """Goes on from `own`: the pairs are drawn or read again.
+
+        Raises:
+            CheckpointError: they are others now.
+        """
+        restore_generator(self._data_rng, found.value("data", dict))
+        self._gather()
+        if self._digest() != found.value("digest", str):
+            raise CheckpointError(
+                f"{found.path} has learned from other preferences than these: its file or its task "
+                "has changed."
+            )
+        self.epochs.restore(found.value("epochs", dict))
+
+    def _gather(self) -> None:
+        """Draws or reads the pairs, and holds some of them out."""
+        c, self._data_state = self.config, generator_state(self._data_rng)
+        found = self.task.preferences(c.n_pairs, rng=self._data_rng, source=c.preferences)
+        n = len(found.prompt_lengths)
+        order = self._data_rng.permutation(n)
+        out = min(int(c.held_out * n), n - 1)
+        self.held_out, self.pairs = _rows(found, order[:out]), _rows(found, order[out:])
+        self.epochs = Epochs(n - out, c.batch_size, self.rng)
+
+    def _digest(self) -> str:
+        p = self.pairs
+        return digest(p.chosen, p.chosen_lengths, p.rejected, p.rejected_lengths)
+
+
+def report_of(difference: NDArray[np.float64]) -> RewardReport:
+    """The report of a model whose scores differ so, r_w - r_l, in each of n pairs."""
+    confidence = 1.0 / (1.0 + np.exp(-np.abs(difference)))  # of the side that it takes, ½ to 1
+    right = np.where(difference == 0, 0.5, difference > 0)
+    bin_of = np.minimum((2 * BINS * (confidence - 0.5)).astype(int), BINS - 1)
+    error = sum(
+        abs(float(np.sum(confidence[bin_of == k] - right[bin_of == k]))) for k in range(BINS)
+    )
+    return RewardReport(
+        n=len(difference),
+        accuracy=_accuracy(difference),
+        log_loss=float(np.mean(np.logaddexp(0.0, -difference))),
+        calibration_error=error / len(difference),
+    )
+
+
+def _accuracy(difference: NDArray[np.float64]) -> float:
+    return float(np.mean(np.where(difference == 0, 0.5, difference > 0)))
+
+
+def _rows(pairs: PreferencePairs, rows: NDArray[np.int64]) -> PreferencePairs:
+    """Some of the pairs."""
+    return PreferencePairs(**{f.name: getattr(pairs, f.name)[rows] for f in fields(pairs)})

@@ -24,14 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.contracts import Callback
-from registry.errors import SettingError
+from registry.errors import CheckpointError, SettingError
 from registry.seeding import Stream, generator
 from registry.texts import PreferencePairs
 from rlsuite_agents.functional.preference import dpo_loss
-from rlsuite_agents.loops import Session, check_steps
+from rlsuite_agents.loops import Session
 from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state, restore_generator
-from rlsuite_agents.parts.device import single_thread
+from rlsuite_agents.parts.epochs import Epochs, learn_examples
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.schedules import rate_at
 from rlsuite_agents.parts.settings import check_count, check_range
@@ -44,6 +43,7 @@ from rlsuite_agents.parts.text_agent import (
     save,
     set_up,
 )
+from rlsuite_agents.parts.text_data import digest
 from rlsuite_agents.parts.text_policy import TextPolicy
 from rlsuite_agents.parts.text_update import clipped_step
 
@@ -136,13 +136,13 @@ class DPO:
 
     id = "rlsuite/DPO-v0"
     config_type = DPOConfig
+    learn = learn_examples
     predict = predict
     action_probabilities = action_probabilities
     save = save
     load = classmethod(load)
 
-    _first: int  # where in the epoch the next batch begins
-    _seen: int  # how much of it was seen
+    epochs: Epochs
     beta: float
     device: torch.device
     num_timesteps: int
@@ -162,37 +162,9 @@ class DPO:
         self.session = Session(env, seed)  # never begun: no step is taken
         self._data_rng = generator(seed, Stream.DATA)
         self._draw_pairs()
-        self._begin_epoch(0)
-
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> DPO:
-        """Sees `total_timesteps` further pairs, exactly; may be called again.
-
-        A gradient step is made when `batch_size` pairs were seen, or all that are left of an epoch.
-
-        Args:
-            total_timesteps: pairs, at least 0.
-            callback: called with the agent after each pair; False stops.
-
-        Raises:
-            SettingError: the number is not whole or is negative.
-            DivergenceError: the loss has no finite gradient any more.
-        """
-        budget = check_steps(total_timesteps)
-        with single_thread():
-            while budget:
-                rows = self._order[self._first : self._first + self.settings.batch_size]
-                taken = min(1 if callback else budget, len(rows) - self._seen)
-                self._seen += taken
-                self.num_timesteps += taken
-                budget -= taken
-                if self._seen == len(rows):
-                    self.update(rows)
-                if callback is not None and callback(self) is False:
-                    break
-        return self
 
     def update(self, rows: NDArray[np.int64]) -> None:
-        """A gradient step on these pairs, and on to the next ones."""
+        """A gradient step on these pairs."""
         s = self.settings
         rate = rate_at(s.learning_rate, self.num_timesteps - len(rows), s.total_timesteps)
         losses, margins = [], []
@@ -217,11 +189,8 @@ class DPO:
             gradient_norm=norm,
             learning_rate=rate,
             beta=self.beta,
-            epoch=self._epoch,
+            epoch=self.epochs.number,
         )
-        self._first, self._seen = self._first + len(rows), 0
-        if self._first == len(self._order):
-            self._begin_epoch(self._epoch + 1)
         if self.on_update is not None:
             self.on_update(self.metrics)
 
@@ -238,21 +207,25 @@ class DPO:
 
     def own(self) -> dict[str, Any]:
         """What a checkpoint holds beside the weights."""
-        return {
-            "data": self._data_state,
-            "epoch": self._epoch,
-            "epoch_state": self._epoch_state,
-            "first": self._first,
-            "seen": self._seen,
-        }
+        return {"data": self._data_state, "digest": self._digest(), "epochs": self.epochs.state()}
 
     def restore(self, found: Checkpoint) -> None:
-        """Goes on from `own`: the pairs are drawn again, and put into the order of the epoch."""
+        """Goes on from `own`: the pairs are drawn or read again.
+
+        Raises:
+            CheckpointError: they are others now.
+        """
         restore_generator(self._data_rng, found.value("data", dict))
         self._draw_pairs()
-        restore_generator(self.rng, found.value("epoch_state", dict))
-        self._begin_epoch(found.value("epoch", int))
-        self._first, self._seen = found.value("first", int), found.value("seen", int)
+        if self._digest() != found.value("digest", str):
+            raise CheckpointError(
+                f"{found.path} has learned from other preferences than these: its file or its task "
+                "has changed."
+            )
+        self.epochs.restore(found.value("epochs", dict))
+
+    def _digest(self) -> str:
+        return digest(*(array for answers in self._answers for array in answers))
 
     def _draw_pairs(self) -> None:
         self._data_state = generator_state(self._data_rng)
@@ -263,11 +236,7 @@ class DPO:
         self._n_new = max(int((a[1] - a[2]).max()) for a in self._answers)
         found = [self._reduced(_of_reference(self.task, *a), a[1] - a[2]) for a in self._answers]
         self._reference = torch.stack(found).to(self.device)  # [2, n]
-
-    def _begin_epoch(self, epoch: int) -> None:
-        self._epoch, self._epoch_state = epoch, generator_state(self.rng)
-        self._order = self.rng.permutation(len(self.pairs.chosen))
-        self._first, self._seen = 0, 0
+        self.epochs = Epochs(len(p.chosen), s.batch_size, self.rng)
 
     def _log_probs(self, rows: NDArray[np.int64]) -> Tensor:
         """Log π of the chosen and the rejected answers, [2, b]."""

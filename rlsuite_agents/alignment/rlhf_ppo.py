@@ -12,8 +12,9 @@ at 0. With γ = 1 the return of a text is r - β log(π/ref), whose mean is the 
 objective.
 
 Preset "paper" whitens the advantages over the batch and takes λ = 0.95, four passes and β = 0.05
-(Huang et al. 2024). Preset "exact" keeps the advantages as they are, with λ = 1. An adaptive β
-(Ziegler et al. 2019, section 2.2) changes the objective while it is learned; both presets keep it.
+(Huang et al. 2024). Preset "exact" keeps the advantages as they are, with λ = 1 and one step a
+batch. An adaptive β (Ziegler et al. 2019, section 2.2) changes the objective while it is learned;
+both presets keep it.
 
 Differs from the papers: the score stands on EOS and not one token later; a text that is cut off is
 the task's business, which may charge for it; policy and values share one network.
@@ -68,7 +69,7 @@ EXACT = {
     "whiten": "none",
     "clip_range_vf": "none",
     "vf_coef": 0.1,
-    "n_epochs": 2,
+    "n_epochs": 1,
     "minibatches": 1,
 }
 PRESETS = {

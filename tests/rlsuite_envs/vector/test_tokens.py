@@ -29,6 +29,28 @@ TASKS = [
     {"reward": lambda tokens, lengths: tokens.sum(axis=1) / lengths, "max_new_tokens": 2},
 ]
 
+WIDER = [
+    {"prompts": ["a", "fed"], "max_new_tokens": 3, "reward": "mlp"},
+    {
+        "prompts": ["a", "fed"],
+        "max_new_tokens": 9,
+        "reward": lambda tokens, lengths: tokens.sum(axis=1) / lengths,
+        "reference": NO_SUCH_LETTER.tolist(),
+    },
+    {
+        "reward": ["gold", "rlsuite/FormatVerifier-v0", lambda t, n: t.sum(axis=1) / 7.0],
+        "reward_scales": [1.0, -0.5, 3.0],
+    },
+]
+
+
+@every_mode
+@pytest.mark.parametrize("keywords", WIDER, ids=["unlike prompts", "asked", "several rewards"])
+def test_wider_tasks_equal_sync(side_by_side, keywords, mode):
+    ours = token_generation(3, max_episode_steps=7, autoreset_mode=mode, **keywords)
+    theirs = side_by_side.sync(lambda: TokenGeneration(**keywords), 3, 7, mode)
+    side_by_side.drive(ours, theirs, seed=4)
+
 
 @settings(max_examples=40, deadline=None)
 @given(

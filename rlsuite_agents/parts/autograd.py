@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import huber_loss, linear
 
@@ -20,8 +18,6 @@ from rlsuite_agents.functional.policy_gradient import clipped_surrogate_loss, en
 
 __all__ = [
     "actor_critic_loss",
-    "autograd_gradient",
-    "autograd_q_gradient",
     "dueling",
     "mlp",
     "q_loss",
@@ -110,59 +106,6 @@ def dueling(outputs: Tensor) -> Tensor:
     """Q [B, A] from the advantages and, last, the value, [B, A + 1] (Wang et al. 2016, eq. 9)."""
     advantages, value = outputs[:, :-1], outputs[:, -1:]
     return value + advantages - advantages.mean(1, keepdim=True)
-
-
-def autograd_gradient(
-    networks: Any, e: Any, rows: NDArray[np.int64], settings: Any, device: torch.device | str
-) -> NDArray[np.float64]:
-    """`ActorCritic.gradient`, computed by torch on a device; arguments and results are the same."""
-    theta = _leaves(networks.parameters, device)
-    batch = e.placed(lambda column: torch.from_numpy(column).to(device)).rows(rows)
-    outputs, values = (
-        _forward(theta, name, getattr(networks, name), batch.features)
-        for name in ("policy", "value")
-    )
-    loss, sums = actor_critic_loss(outputs, values[:, 0], theta.get("log_std"), batch, settings)
-    loss.backward()
-    _write_gradients(theta, networks.parameters)
-    return sums.cpu().numpy().astype(np.float64)
-
-
-def autograd_q_gradient(
-    networks: Any, batch: Any, device: torch.device | str
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """`QNetwork.gradient`, computed by torch on a device; arguments and results are the same."""
-    theta, target = (_leaves(p, device) for p in (networks.parameters, networks.target))
-    batch = batch.placed(lambda column: torch.from_numpy(column).to(device))
-
-    def q_of(weights: Named, x: Tensor) -> Tensor:
-        outputs = _forward(weights, "q", networks.q, x)
-        return dueling(outputs) if networks.dueling else outputs
-
-    with torch.no_grad():
-        q_next = q_of(target, batch.ahead)
-        q_select = q_of(theta, batch.ahead) if networks.double else q_next
-    loss, sums, errors = q_loss(q_of(theta, batch.features), q_next, q_select, batch)
-    loss.backward()
-    _write_gradients(theta, networks.parameters)
-    return sums.cpu().numpy().astype(np.float64), errors.cpu().numpy()
-
-
-def _leaves(parameters: Any, device: torch.device | str) -> dict[str, Tensor]:
-    return {
-        name: torch.tensor(value, device=device, requires_grad=True)
-        for name, value in parameters.values.items()
-    }
-
-
-def _forward(theta: Named, name: str, network: Any, x: Tensor) -> Tensor:
-    return mlp(theta, name, len(network.layers), network.activation, x)
-
-
-def _write_gradients(theta: Named, parameters: Any) -> None:
-    for name, tensor in theta.items():
-        assert tensor.grad is not None
-        parameters.gradients[name][:] = tensor.grad.cpu().numpy()
 
 
 def _gaussian(means: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

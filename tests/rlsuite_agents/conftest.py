@@ -1,12 +1,17 @@
-"""Tiny environments with known answers, for every agent of this package."""
+"""Tiny environments with known answers, and networks by autograd, for agents of this package."""
 
 from __future__ import annotations
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
+
+from rlsuite_agents.parts.convolution import Rows
+from rlsuite_agents.parts.device_networks import DeviceActorCritic, DeviceQNetwork
+from rlsuite_agents.parts.q_network import QNetwork
 
 
 class Chain(gym.Env):
@@ -104,3 +109,25 @@ def make_contexts():
         return TimeLimit(OrderEnforcing(Contexts(**kwargs)), limit)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def on_device():
+    """`on_device(networks)`: what these networks by hand are on a device, learned by autograd."""
+
+    def twin(hand):
+        cpu, rng = torch.device("cpu"), np.random.default_rng(0)
+        network = hand.q if isinstance(hand, QNetwork) else hand.policy
+        width, *hidden, outputs = network.sizes
+        if isinstance(hand, QNetwork):
+            rest = {"tau": hand.tau, "double": hand.double, "dueling": hand.dueling}
+            sizes = (outputs - hand.dueling, hidden, network.activation)
+            made = DeviceQNetwork(Rows(width), *sizes, **rest, rng=rng, device=cpu)
+            made.target.put(hand.target.vector)
+        else:
+            sizes = (hand.head, hidden, network.activation)
+            made = DeviceActorCritic(Rows(width), *sizes, rng, cpu)
+        made.parameters.put(hand.parameters.vector)
+        return made
+
+    return twin

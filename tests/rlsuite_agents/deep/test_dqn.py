@@ -21,7 +21,6 @@ from registry.errors import (
     UnsupportedSpaceError,
 )
 from rlsuite_agents.deep.dqn import DQN, DQNConfig
-from rlsuite_agents.parts.autograd import autograd_q_gradient
 from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 SMALL = {"learning_starts": 20, "batch_size": 16, "net_arch": (16, 16), "exploration_steps": 100}
@@ -73,14 +72,12 @@ class Trap(Endless):
 
 
 @pytest.mark.parametrize("settings", [{}, ALL], ids=["plain", "all"])
-def test_the_update_equals_autograd_and_torchs_adam(settings):
+def test_the_update_equals_autograd_and_torchs_adam(on_device, settings):
     """A twin on the same minibatches: torch's gradients, clipping and Adam."""
     a = agent(gym.make(CARTPOLE), gradient_steps=5, max_grad_norm=0.5, **settings).learn(23)
-    twin = agent(gym.make(CARTPOLE), **settings)
-    theta, before, batches = twin.networks.parameters, weights(a), []
+    twin, before, batches = on_device(a.networks), weights(a), []
     draw = a.replay.draw
     a.replay.draw = lambda *given: batches.append(draw(*given)) or batches[-1]
-    theta.vector[:], twin.networks.target.vector[:] = before, a.networks.target.vector
     tensor = torch.tensor(before, requires_grad=True)
     optimizer = torch.optim.Adam([tensor], lr=1e-3)
     optimizer_steps = a.optimizer.steps
@@ -91,12 +88,12 @@ def test_the_update_equals_autograd_and_torchs_adam(settings):
     a.learn(1)
     assert len(batches) == 5
     for batch in batches:
-        autograd_q_gradient(twin.networks, batch, "cpu")
-        tensor.grad = torch.from_numpy(theta.gradient.copy())
+        twin.gradient(batch)
+        tensor.grad = torch.from_numpy(twin.parameters.gradient.copy())
         torch.nn.utils.clip_grad_norm_([tensor], 0.5)
         optimizer.step()
-        theta.vector[:] = tensor.detach().numpy()
-    np.testing.assert_allclose(weights(a), theta.vector, atol=1e-5)
+        twin.parameters.put(tensor.detach().numpy())
+    np.testing.assert_allclose(weights(a), twin.parameters.vector, atol=1e-5)
     assert np.abs(weights(a) - before).max() > 1e-3
 
 

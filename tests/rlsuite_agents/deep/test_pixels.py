@@ -19,10 +19,7 @@ from rlsuite_agents.deep.dqn import DQN, DQNConfig
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
 from rlsuite_agents.parts.checkpoint import load_checkpoint
-from rlsuite_agents.parts.convolution import Rows
-from rlsuite_agents.parts.device_networks import DeviceActorCritic, DeviceQNetwork
 from rlsuite_agents.parts.optimizers import adam, rmsprop
-from rlsuite_agents.parts.settings import hidden_layers
 
 GRID = "rlsuite/GridWorld-v0"
 ON_POLICY = {"num_envs": 2, "n_steps": 8}
@@ -112,6 +109,16 @@ def test_pictures_are_kept_as_bytes(name, tmp_path):
     assert {array.dtype for array in kept.values()} == {np.dtype(np.uint8)}
 
 
+def test_hidden_layers_are_for_rows_unless_they_are_asked_for():
+    def shapes(agent, name):
+        return [v.shape for k, v in agent.networks.parameters.values.items() if k.startswith(name)]
+
+    assert shapes(made("PPO", bright()), "policy") == [(512, 2), (2,)]
+    assert shapes(made("A2C", bright()), "value") == [(512, 8), (8,), (8, 1), (1,)]
+    assert shapes(made("DQN", bright()), "q") == [(512, 2), (2,)]
+    assert shapes(made("DQN", gym.make("CartPole-v1")), "q.weight") == [(4, 64), (64, 64), (64, 2)]
+
+
 @pytest.mark.parametrize("name", ["PPO", "DQN"])
 def test_what_is_bright_is_learned(name):
     """Three pictures of an episode named rightly: 3. By chance it would be 1.5."""
@@ -160,32 +167,16 @@ def test_what_images_do_not_go_with_is_said():
 # --- devices --------------------------------------------------------------------------------------
 
 
-def on_device(agent):
-    """The agent with the networks and the optimiser that it has on CUDA, but here."""
-    c, cpu, rng = agent.config, torch.device("cpu"), np.random.default_rng(0)
-    body, hand = Rows(agent.encoder.size), agent.networks
-    hidden = hidden_layers(c.net_arch, None)
-    if isinstance(agent, DQN):
-        n, like = hand.values(np.zeros((1, body.outputs), np.float32)).shape[1], {"tau": c.tau}
-        like |= {"double": c.double, "dueling": c.dueling, "rng": rng, "device": cpu}
-        agent.networks = DeviceQNetwork(body, n, hidden, c.activation, **like)
-        agent.networks.target.put(hand.target.vector)
-    else:
-        rest = (agent.head, hidden, c.activation, rng, cpu)
-        agent.networks = DeviceActorCritic(body, *rest)
-    agent.networks.parameters.put(hand.parameters.vector)
-    make, eps = (rmsprop, 1e-5) if isinstance(agent, A2C) else (adam, agent.optimizer.eps)
-    agent.optimizer = make(agent.networks.parameters, eps)
-    return agent
-
-
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("name", ["PPO", "A2C", "DQN"])
-def test_the_way_of_a_device_learns_what_gradients_by_hand_learn(name, env_id, tmp_path):
+def test_the_way_of_a_device_learns_what_gradients_by_hand_learn(on_device, name, env_id, tmp_path):
     """Few steps, before rounding makes the runs part."""
     if name == "DQN" and env_id == "Pendulum-v1":
         env_id = "Acrobot-v1"
-    hand, device = made(name, gym.make(env_id)), on_device(made(name, gym.make(env_id)))
+    hand, device = (made(name, gym.make(env_id)) for _ in "ab")
+    device.networks = on_device(device.networks)
+    make, eps = (rmsprop, 1e-5) if name == "A2C" else (adam, device.optimizer.eps)
+    device.optimizer = make(device.networks.parameters, eps)
     for agent in (hand, device):
         agent.learn(48)
     np.testing.assert_allclose(

@@ -22,7 +22,6 @@ from registry.errors import (
 from rlsuite.testing.agent_checks import check_agent
 from rlsuite.testing.agent_subject import agent_subject
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
-from rlsuite_agents.parts.autograd import autograd_gradient
 from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 SMALL = {"n_steps": 16, "batch_size": 24, "n_epochs": 2, "num_envs": 3}
@@ -73,7 +72,7 @@ class Aim(Endless):
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("clip_range_vf", [None, 0.2])
-def test_the_update_equals_autograd_and_torchs_adam(env_id, clip_range_vf):
+def test_the_update_equals_autograd_and_torchs_adam(on_device, env_id, clip_range_vf):
     """A twin on the same rollout: torch's gradients, clipping and Adam, minibatch by minibatch."""
     a = agent(gym.make(env_id), clip_range_vf=clip_range_vf, ent_coef=0.01, learning_rate=0.01)
     found = []
@@ -88,21 +87,21 @@ def test_the_update_equals_autograd_and_torchs_adam(env_id, clip_range_vf):
     a._epochs = spy
     a.learn(48)
     (e, learning_rate, loss, before, after, generator, rng), *_ = found
-    twin = agent(gym.make(env_id))
-    theta = twin.networks.parameters
-    theta.vector[:] = before
+    twin = on_device(a.networks)
+    twin.parameters.put(before)
+    e = e.placed(twin.place)
     tensor = torch.tensor(before, requires_grad=True)
     optimizer = torch.optim.Adam([tensor], lr=learning_rate, eps=1e-5)
     rng.bit_generator.state = generator
     for _ in range(2):
         order = rng.permutation(48)
         for rows in (order[:24], order[24:]):
-            autograd_gradient(twin.networks, e, rows, loss, "cpu")
-            tensor.grad = torch.from_numpy(theta.gradient.copy())
+            twin.gradient(e, twin.place(rows), loss)
+            tensor.grad = torch.from_numpy(twin.parameters.gradient.copy())
             torch.nn.utils.clip_grad_norm_([tensor], 0.5)
             optimizer.step()
-            theta.vector[:] = tensor.detach().numpy()
-    np.testing.assert_allclose(after, theta.vector, atol=1e-5)
+            twin.parameters.put(tensor.detach().numpy())
+    np.testing.assert_allclose(after, twin.parameters.vector, atol=1e-5)
     assert np.abs(after - before).max() > 1e-3
 
 

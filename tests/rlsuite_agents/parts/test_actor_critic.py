@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,11 +19,9 @@ from rlsuite_agents.functional.actor_critic import (
     value_gradient,
 )
 from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSettings
-from rlsuite_agents.parts.autograd import autograd_gradient
 from rlsuite_agents.parts.compiled import compiled
 from rlsuite_agents.parts.heads import EVERYTHING, head_of
 
-CPU = torch.device("cpu")
 FREE = np.inf
 
 
@@ -76,14 +73,15 @@ SPACES = [spaces.Discrete(2), spaces.Discrete(5), spaces.Box(-1, 1, (2,)), space
     seed=st.integers(0, 10_000),
 )
 def test_gradient_by_hand_equals_autograd(
-    space, hidden, activation, n, masked, clip_range, clip_range_vf, normalize, seed
+    on_device, space, hidden, activation, n, masked, clip_range, clip_range_vf, normalize, seed
 ):
     networks = actor_critic(space, 3, hidden, activation, seed)
     e = experience(networks, n, masked=masked and isinstance(space, spaces.Discrete), seed=seed)
     rows = np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]
     loss = LossSettings(clip_range, clip_range_vf, 0.02, 0.5, normalize)
-    expected = autograd_gradient(networks, e, rows, loss, CPU)
-    gradient = networks.parameters.gradient.copy()
+    twin = on_device(networks)
+    expected = twin.gradient(e.placed(twin.place), twin.place(rows), loss).numpy()
+    gradient = twin.parameters.gradient
     networks.parameters.gradient[:] = np.nan
     sums = networks.gradient(e, rows, loss)
     np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-5)

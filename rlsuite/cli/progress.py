@@ -51,7 +51,7 @@ class Shown:
 
     def __init__(self, view: _View, pressed: _Pressed) -> None:
         self._view, self._pressed = view, pressed
-        self._words: list[str] = []
+        self._numbers: Mapping[str, float] = {}
         self._since: tuple[float, int] | None = None  # when steps were shown last, and how many
 
     def on_step(self, done: int, total: int) -> bool:
@@ -59,13 +59,14 @@ class Shown:
         if self._since is None:
             self._since = time.perf_counter(), done
         if self._view.due(done, total):
-            self._view.show(done, total, ", ".join([*self._rate(done), *self._words]))
+            words = [*self._rate(done), *update_words(self._numbers)]
+            self._view.show(done, total, ", ".join(words))
         self._pressed.may_wait = done < total
         return not self._pressed.once
 
     def on_update(self, numbers: Mapping[str, float]) -> None:
         """After every update of the agent: its numbers."""
-        self._words = update_words(numbers)
+        self._numbers = numbers
 
     def _rate(self, done: int) -> list[str]:
         """Steps per second since this was shown before."""

@@ -1,8 +1,8 @@
 """What goes wrong in a training, seen in the numbers of its updates: one detector for each fault.
 
 A detector is a frozen value, its settings; `sees(stream, facts)` answers from the latest updates
-and from what is known of agent and task. None of them holds state, and none draws or changes
-anything.
+and from what is known of agent and task. Of updates that follow each other within 64 steps only the
+first is looked at. None of them holds state, and none draws or changes anything.
 
     kind                looks at
     not a number        losses, Q values, entropy
@@ -254,7 +254,7 @@ class DeadGradients:
     norm: float = 1e-9  # of the gradient, above 0
     updates: int = 10  # in a row, at most 20
     share: float = 0.98  # of the hidden units of one network, in (0, 1)
-    looks: int = 5  # in a row, at most 20
+    looks: int = 8  # in a row, at most 20
 
     kind = "dead gradients"
     fatal = False

@@ -12,10 +12,10 @@ from gymnasium import spaces
 
 from rlsuite.answer_key import time_limit
 
-__all__ = ["RECENT", "Facts", "Stream", "facts_of", "must_be_finite"]
+__all__ = ["ALWAYS", "RECENT", "Facts", "Stream", "facts_of", "must_be_finite"]
 
 RECENT = 20
-"""Updates that are held one by one."""
+"""Updates that are held one by one; they are at least 64 steps apart."""
 
 FOLLOWED = ("episode_return", "episode_length")
 """Means whose changes are followed from the first episode on."""

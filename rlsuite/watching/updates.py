@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,12 +20,20 @@ STEP = "num_timesteps"
 
 def numbers_of(metrics: Any) -> dict[str, float]:
     """The numbers in a dataclass or a mapping of metrics, by name; what is none is left out."""
-    pairs: Iterable[tuple[str, Any]] = ()
-    if isinstance(metrics, Mapping):
-        pairs = metrics.items()
-    elif dataclasses.is_dataclass(metrics):
-        pairs = [(f.name, getattr(metrics, f.name)) for f in dataclasses.fields(metrics)]
-    return {name: float(v) for name, v in pairs if isinstance(v, int | float | np.number)}
+    found, kind = metrics, cast("Hashable", type(metrics))
+    if not isinstance(metrics, Mapping):
+        found = {name: getattr(metrics, name) for name in _names(kind)}
+    return {name: float(v) for name, v in found.items() if isinstance(v, NUMBERS)}
+
+
+@functools.cache
+def _names(metrics_type: Any) -> tuple[str, ...]:
+    if not dataclasses.is_dataclass(metrics_type):
+        return ()
+    return tuple(field.name for field in dataclasses.fields(metrics_type))
+
+
+NUMBERS = (int, float, np.number)
 
 
 class UpdateLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from registry.errors import DivergenceError, SettingError
 from rlsuite.records import UpdateCurve
 from rlsuite.watching.detectors import DETECTORS, Detector
-from rlsuite.watching.stream import Facts, Stream, facts_of
+from rlsuite.watching.stream import ALWAYS, Facts, Stream, facts_of
 from rlsuite.watching.updates import STEP, UpdateLog, numbers_of
 
 __all__ = ["WATCHDOG", "Alarm", "TrainingWarning", "Watch", "watch"]
@@ -21,8 +22,8 @@ __all__ = ["WATCHDOG", "Alarm", "TrainingWarning", "Watch", "watch"]
 WATCHDOG = "watchdog"
 """How the notes of alarms begin."""
 
-LOOK_EVERY = 8
-"""Updates between two looks at the gradients themselves."""
+LOOK_STEPS = 64
+"""Steps between two updates that detectors look at; all of them would cost small agents a tenth."""
 
 
 class TrainingWarning(UserWarning):
@@ -70,7 +71,7 @@ class Watch:
         self.tell, self.total_timesteps, self.detectors = tell, total_timesteps, tuple(detectors)
         self.on_numbers = on_numbers
         self.log, self.alarms = UpdateLog(), list[Alarm]()
-        self._stream, self._updates = Stream(), 0
+        self._stream, self._next = Stream(), 0.0
 
     @property
     def curve(self) -> UpdateCurve | None:
@@ -110,12 +111,17 @@ class Watch:
         if STEP not in numbers:
             return
         self.log.add(numbers)
-        if self._updates % LOOK_EVERY == 0:
-            self._stream.look(dead_units(agent))
-        self._updates += 1
-        self._stream.add(numbers)
         if self.on_numbers is not None:
             self.on_numbers(numbers)
+        if numbers[STEP] >= self._next or not all(
+            math.isfinite(value) for name, value in numbers.items() if name in ALWAYS
+        ):
+            self._next = numbers[STEP] + LOOK_STEPS
+            self._look(numbers, facts, agent)
+
+    def _look(self, numbers: Mapping[str, float], facts: Facts, agent: Any) -> None:
+        self._stream.look(dead_units(agent))
+        self._stream.add(numbers)
         spoken = {alarm.kind for alarm in self.alarms}
         for detector in self.detectors:
             if detector.kind not in spoken and detector.sees(self._stream, facts):
@@ -135,7 +141,7 @@ class Watch:
             "log": self.log.state(),
             "stream": self._stream.state(),
             "alarms": [asdict(alarm) for alarm in self.alarms],
-            "updates": self._updates,
+            "next": self._next,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -143,7 +149,7 @@ class Watch:
         self.log.restore(state["log"])
         self._stream.restore(state["stream"])
         self.alarms = [Alarm(**alarm) for alarm in state["alarms"]]
-        self._updates = state["updates"]
+        self._next = state["next"]
 
 
 def dead_units(agent: Any) -> float:

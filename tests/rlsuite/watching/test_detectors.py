@@ -157,10 +157,10 @@ def test_dead_gradients():
     assert not DeadGradients().sees(stream_of(10, gradient_norm=[*[0.0] * 9, 1e-3]), Facts())
     assert not DeadGradients().sees(stream_of(10, gradient_norm=NAN), Facts())
     for shares, seen in (
-        ([0.99] * 5, True),
-        ([0.99] * 4, False),
-        ([0.99, 0.99, 0.5, 0.99, 0.99], False),
-        ([NAN] * 5, False),
+        ([0.99] * 8, True),
+        ([0.99] * 7, False),
+        ([*[0.99] * 4, 0.5, *[0.99] * 4], False),
+        ([NAN] * 8, False),
     ):
         stream = stream_of(gradient_norm=1.0)
         for share in shares:

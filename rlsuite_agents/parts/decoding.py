@@ -1,8 +1,7 @@
 """A transformer's next tokens on a CPU: NumPy's matrix products, and compiled loops in between.
 
 What `parts.transformer.Cache` computes with torch, without the cost of launching some sixty small
-operations a token. Keys are kept transposed, [rows, heads, d, slots], so that the scores of all
-slots are computed side by side.
+operations a token.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ class HostCache:
     def __init__(self, model: Any, rows: int, capacity: int) -> None:
         c = model.config
         self.model, self.slots, self.width = model, 0, 0
-        depth = c.width // c.heads
-        self.keys = np.empty((c.layers, rows, c.heads, depth, capacity), np.float32)
-        self.values = np.empty((c.layers, rows, c.heads, capacity, depth), np.float32)
+        shape = (c.layers, rows, c.heads, capacity, c.width // c.heads)
+        self.keys, self.values = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.lengths = self.prompt_lengths = np.zeros(rows, np.int64)
         self._work: _Work | None = None
 
@@ -49,7 +47,7 @@ class HostCache:
         self.lengths = self.prompt_lengths = lengths.numpy()
 
         def remember(block: int, k: Tensor, v: Tensor) -> None:
-            self.keys[block, ..., :width] = k.transpose(2, 3).numpy()
+            self.keys[block, :, :, :width] = k.numpy()
             self.values[block, :, :, :width] = v.numpy()
 
         hidden = self.model.read(prompts, remember)
@@ -78,7 +76,7 @@ class HostCache:
         chosen = HostCache.__new__(HostCache)
         at = rows.numpy()
         chosen.model, chosen.slots, chosen.width = self.model, self.slots, self.width
-        chosen.keys, chosen.values = self.keys[:, at], self.values[:, at]
+        chosen.keys, chosen.values = self._taken(self.keys, at), self._taken(self.values, at)
         chosen.lengths, chosen.prompt_lengths = self.lengths[at], self.prompt_lengths[at]
         chosen._work = None
         return chosen
@@ -104,10 +102,18 @@ class HostCache:
         np.matmul(w.up, down, out=w.out)
         kept_relaxed(_add)(w.x, w.out, down_bias)
 
+    def _taken(self, cached: Floats, rows: NDArray[np.int64]) -> Floats:
+        """These rows of keys or values, with room for one more slot."""
+        layers, _, heads, _, depth = cached.shape
+        taken = np.empty((layers, len(rows), heads, self.slots + 1, depth), np.float32)
+        for block in range(layers):
+            taken[block, :, :, :-1] = cached[block, rows, :, : self.slots]
+        return taken
+
     def _reserve(self) -> None:
         """Twice the slots where all are taken."""
         if self.slots == self.values.shape[3]:
-            self.keys = np.concatenate([self.keys, np.empty_like(self.keys)], axis=4)
+            self.keys = np.concatenate([self.keys, np.empty_like(self.keys)], axis=3)
             self.values = np.concatenate([self.values, np.empty_like(self.values)], axis=3)
 
 
@@ -155,24 +161,25 @@ def _normalise(x: Any, gain: Any, bias: Any, out: Any) -> None:
 def _score(qkv: Any, bias: Any, keys: Any, values: Any, ends: Any, width: Any, scores: Any) -> None:
     """Writes keys and values of the last slot; scores q · k / √d of all, less the largest.
 
-    qkv [B, 3 D], without its bias; keys [B, H, d, slots], values [B, H, slots, d]; row b has no
-    token in the slots from ends[b] to width; scores [B, H, slots].
+    qkv [B, 3 D], to which its bias is added; keys and values [B, H, slots, d]; row b has no token
+    in the slots from ends[b] to width; scores [B, H, slots].
     """
-    heads, depth, slots = keys.shape[1], keys.shape[2], scores.shape[2]
+    heads, depth, slots = keys.shape[1], keys.shape[3], scores.shape[2]
     last, n = slots - 1, heads * depth
     scale = np.float32(1.0 / math.sqrt(depth))
     for b in range(scores.shape[0]):
+        for j in range(3 * n):
+            qkv[b, j] += bias[j]
         for h in range(heads):
-            row = scores[b, h]
-            row[:] = np.float32(0.0)
+            q, row = qkv[b, h * depth : (h + 1) * depth], scores[b, h]
             for j in range(depth):
-                at = h * depth + j
-                keys[b, h, j, last] = qkv[b, n + at] + bias[n + at]
-                values[b, h, last, j] = qkv[b, 2 * n + at] + bias[2 * n + at]
-                q = (qkv[b, at] + bias[at]) * scale
-                k = keys[b, h, j]
-                for s in range(slots):
-                    row[s] += q * k[s]
+                keys[b, h, last, j] = qkv[b, n + h * depth + j]
+                values[b, h, last, j] = qkv[b, 2 * n + h * depth + j]
+            for s in range(slots):
+                product = np.float32(0.0)
+                for j in range(depth):
+                    product += q[j] * keys[b, h, s, j]
+                row[s] = product * scale
             for s in range(ends[b], width):
                 row[s] = NEVER
             largest = row[last]

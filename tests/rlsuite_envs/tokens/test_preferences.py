@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from registry.errors import DataError, SettingError
 from rlsuite_envs.tokens.feature_reward import GOLD, all_feature_scores
-from rlsuite_envs.tokens.preferences import Preferences, sample_completions, sample_preferences
+from rlsuite_envs.tokens.preferences import (
+    Preferences,
+    read_preferences,
+    sample_completions,
+    sample_preferences,
+)
 from rlsuite_envs.tokens.proxies import fit_bradley_terry, n_features, text_features
 from rlsuite_envs.tokens.reference_models import markov_reference
+from rlsuite_envs.tokens.shapes import LETTER_TOKENS, TextShape
 from rlsuite_envs.tokens.tables import EOS, PAD
 from rlsuite_envs.tokens.tabulation import tabulate
+from rlsuite_envs.tokens.token_generation import TokenGeneration
 from rlsuite_envs.tokens.tree import prefix_tree
 
 TREE = prefix_tree(3)
@@ -115,3 +123,85 @@ def test_many_preferences_lead_back_to_gold():
     scores = (text_features(tokens, lengths, np.full(len(tokens), 2)) @ weights).reshape(gold.shape)
     for p in range(tree.n_prompts):
         assert np.corrcoef(scores[p], gold[p])[0, 1] > 0.998
+
+
+# Read from a file --------------------------------------------------------------------------------
+
+GOOD = '{"prompt": "ab", "chosen": "c", "rejected": "defab"}'
+
+
+def read(tmp_path, *lines, limit=5):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return read_preferences(path, LETTER_TOKENS, TextShape(max_new_tokens=limit))
+
+
+def test_preferences_from_a_file(tmp_path):
+    """EOS is added, but to an answer that the limit cut off."""
+    pairs = read(tmp_path, GOOD, "", '{"rejected": "a", "chosen": "", "prompt": "b"}')
+    assert pairs.prompt_lengths.tolist() == [2, 1]
+    assert pairs.chosen.tolist() == [[0, 1, 2, EOS, PAD, PAD, PAD], [1, EOS, *[PAD] * 5]]
+    assert pairs.rejected.tolist() == [[0, 1, 3, 4, 5, 0, 1], [1, 0, EOS, *[PAD] * 4]]
+    assert (pairs.chosen_lengths.tolist(), pairs.rejected_lengths.tolist()) == ([4, 2], [7, 3])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2 of .*pairs.jsonl': this is no JSON"),
+        (
+            "[]",
+            "line 2 of .* an object with the keys .* got list",
+        ),
+        ('{"prompt": "ab", "chosen": "a"}', r"got \['chosen', 'prompt'\]"),
+        ('{"prompt": "ab", "chosen": 3, "rejected": ""}', "'chosen' must be a text, got 3"),
+        ('{"prompt": "ab", "chosen": "xyz", "rejected": ""}', "line 2 .* the letters of this task"),
+        ('{"prompt": "", "chosen": "a", "rejected": ""}', "line 2 .* at least one"),
+        ('{"prompt": "abc", "chosen": "a", "rejected": ""}', "at most 2 tokens; got 3"),
+        ('{"prompt": "ab", "chosen": "a", "rejected": "abcdef"}', "'rejected' has 6 tokens"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path, line, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, GOOD, line)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="holds no preferences"):
+        read(tmp_path, "", "")
+    with pytest.raises(DataError, match=r"missing.jsonl' cannot be read"):
+        read_preferences(tmp_path / "missing.jsonl", LETTER_TOKENS, TextShape())
+
+
+def test_a_reward_learned_from_a_file(tmp_path):
+    """Everybody prefers c to d as the first letter."""
+    lines = ['{"prompt": "ab", "chosen": "c", "rejected": "d"}'] * 50
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    for name in ("linear", "learned", "mlp", "tabular"):
+        env = TokenGeneration(reward=name, preferences=str(path))
+        scores = env.score(np.array([[0, 1, 2, EOS], [0, 1, 3, EOS]]), np.array([4, 4]))
+        assert scores[0] > scores[1] + 1
+    env = TokenGeneration()
+    pairs = env.preferences(rng=np.random.default_rng(0), source=str(path))
+    assert len(pairs.chosen) == 50
+
+
+def test_sampled_preferences_follow_the_reward():
+    """The share of pairs whose better text is preferred is the mean of σ(|difference|)."""
+    env = TokenGeneration()
+    for source in ("gold", "reward"):
+        pairs = env.preferences(4000, rng=np.random.default_rng(0), source=source)
+        better = env.score(pairs.chosen, pairs.chosen_lengths)
+        worse = env.score(pairs.rejected, pairs.rejected_lengths)
+        np.testing.assert_array_equal(pairs.chosen[:, :2], pairs.rejected[:, :2])
+        gap = np.abs(better - worse)[better != worse]
+        wanted = 1 / (1 + np.exp(-gap))
+        error = np.sqrt(np.sum(wanted * (1 - wanted))) / len(gap)
+        assert abs(np.mean((better > worse)[better != worse]) - wanted.mean()) < 4 * error
+
+
+def test_a_task_without_gold_has_no_gold_preferences():
+    env = TokenGeneration(reward=["gold", "gold"])
+    with pytest.raises(SettingError, match="no gold reward to prefer by: use source='reward'"):
+        env.preferences(rng=np.random.default_rng(0))

@@ -14,7 +14,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rlsuite.cli.console import console, on_terminal
-from rlsuite.reporting.formatting import number
 
 __all__ = ["Shown", "training_progress", "update_words"]
 
@@ -38,7 +37,7 @@ def update_words(numbers: Mapping[str, float]) -> list[str]:
     for word, names in FIGURES:
         value = next((numbers[name] for name in names if name in numbers), None)
         if value is not None and value == value:
-            found.append(f"{word} {number(value)}")
+            found.append(f"{word} {value:.4g}")  # short, however far it has run away
     return found
 
 

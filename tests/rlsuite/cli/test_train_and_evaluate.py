@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from rlsuite.cli.progress import training_progress
+from rlsuite.cli.progress import training_progress, update_words
 
 Q, GRID = "rlsuite/QLearning-v0", "rlsuite/GridWorld-v0"
 
@@ -210,3 +210,70 @@ def test_a_training_writes_curves_for_tensorboard(cli):
     rate = r"; [\d,]+/s"
     assert (shown.code, re.sub(rate, "", shown.out)) == (0, re.sub(rate, "", plain.out))
     assert len(list(Path("tb").rglob("*tfevents*"))) == 1
+
+
+def test_an_agent_with_networks_tells_return_loss_and_entropy(cli):
+    shown = cli("train", "rlsuite/A2C-v0", "CartPole-v1", "--steps", "200", "--episodes", "1")
+    line = r"200 of 200 steps; [\d,]+/s, return [\d.]+, loss -?[\d.e-]+, entropy 0\.\d+\n"
+    assert re.search(line, shown.out)
+    quiet = cli("train", "rlsuite/A2C-v0", "CartPole-v1", "--steps", "200", "--quiet")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out.startswith("Trained 200 steps")
+
+
+def test_figures_that_are_shown():
+    assert update_words({"episode_return": float("nan"), "loss": 3553140852.0, "q_mean": 0.5}) == [
+        "loss 3.553e+09",
+        "Q 0.5",
+    ]
+    assert update_words({"critic_loss": 1.0, "policy_loss": -2.0, "entropy": 0.25}) == [
+        "loss -2",
+        "entropy 0.25",
+    ]
+
+
+def test_a_watchdog_speaks_once_on_standard_error(cli):
+    words = (
+        "train",
+        "rlsuite/A2C-v0",
+        "CartPole-v1",
+        "--steps",
+        "500",
+        "--set",
+        "learning_rate=0.1",
+    )
+    shown = cli(*words, "--quiet")
+    assert shown.code == 0
+    assert shown.err.count("Warning: step 200: the entropy has all but vanished early") == 1
+
+
+def test_checkpoints_and_resume(cli):
+    words = ("train", Q, GRID, "--steps", "500", "--checkpoint-every", "200")
+    first = cli(*words, "--checkpoint-folder", "c")
+    assert first.code == 0
+    assert "Checkpoint: c/step-500.agent\n" in first.out
+    refused = cli(*words, "--checkpoint-folder", "c")
+    assert refused.code == 2
+    assert "c holds checkpoints up to step 500" in refused.err
+    words = ("train", Q, GRID, "--steps", "700", "--checkpoint-every", "200", "--resume")
+    rest = cli(*words, "--checkpoint-folder", "c", "--save", "rest")
+    assert "Goes on from c/step-500.agent.\n" in rest.out
+    cli("train", Q, GRID, "--steps", "700", "--save", "whole")
+    assert Path("rest").read_bytes() == Path("whole").read_bytes()
+    cli("train", Q, GRID, "--steps", "100", "--checkpoint-every", "100")
+    assert len(list(Path("results/checkpoints").rglob("step-100.agent"))) == 1
+
+
+@pytest.mark.parametrize("option", [("--resume",), ("--checkpoint-folder", "c")])
+def test_checkpoints_need_to_know_how_often(cli, option):
+    shown = cli("train", Q, GRID, "--steps", "10", *option)
+    assert shown.code == 2
+    assert "need --checkpoint-every STEPS" in shown.err
+
+
+def test_sigterm_stops_like_ctrl_c():
+    with training_progress("t") as shown:
+        assert shown.on_step(1, 10) is True
+        signal.raise_signal(signal.SIGTERM)
+        assert shown.on_step(2, 10) is False
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -228,7 +228,6 @@ def _deep(registry: Transaction) -> None:
         "rlsuite_agents.deep.sac:SAC",
         summary="Soft actor-critic, for continuous and discrete actions (Haarnoja et al. 2018).",
         vectorized=True,
-        learns="policy",
         spaces=ACTOR_CRITIC,
         promises=OURS,
     )

@@ -14,8 +14,11 @@ from types import ModuleType
 import pytest
 
 from rlsuite_agents.deep.a2c import A2CMetrics
+from rlsuite_agents.deep.actor_critic import ActorCriticMetrics
 from rlsuite_agents.deep.dqn import DQNMetrics
 from rlsuite_agents.deep.ppo import PPOMetrics
+from rlsuite_agents.deep.reinforce import ReinforceMetrics
+from rlsuite_agents.deep.sac import SACMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PPO = (ROOT / "docs" / "agents" / "ppo.md").read_text(encoding="utf-8")
@@ -65,7 +68,15 @@ def test_the_errors_that_the_page_writes_out(drawings):
 
 
 @pytest.mark.parametrize(
-    ("metrics", "page"), [(A2CMetrics, "a2c"), (DQNMetrics, "dqn"), (PPOMetrics, "ppo")]
+    ("metrics", "page"),
+    [
+        (A2CMetrics, "a2c"),
+        (ActorCriticMetrics, "actor_critic"),
+        (DQNMetrics, "dqn"),
+        (PPOMetrics, "ppo"),
+        (ReinforceMetrics, "reinforce"),
+        (SACMetrics, "sac"),
+    ],
 )
 def test_every_metric_is_on_its_page(metrics, page):
     text = (ROOT / "docs" / "agents" / f"{page}.md").read_text(encoding="utf-8")

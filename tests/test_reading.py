@@ -66,6 +66,7 @@ DEEP = {
     "rlsuite/PPO-v0": {"backward", "_advantages"},
     "rlsuite/A2C-v0": {"backward", "_advantages"},
     "rlsuite/ActorCritic-v0": {"backward", "_advantages"},
+    "rlsuite/SAC-v0": {"backward", "draw", "add", "critic_gradient", "policy_gradient"},
 }
 DEEP_LIMIT = 900
 DQN_LIMIT = 700

@@ -19,7 +19,7 @@ def replay(capacity=100, **more):
     return Replay(capacity, 1, 3, **{"gamma": 0.5, **more})
 
 
-def add(memory, state, reward, end="", after=None, mask=None, lanes=1, alive=True):
+def add(memory, state, reward, end="", after=None, mask=None, lanes=1, alive=True, **more):
     """One step in each lane, all alike; features of S' are `after`, or those of S plus 1."""
     ahead = state + 1 if after is None else after
     stepped = Stepped(
@@ -28,9 +28,10 @@ def add(memory, state, reward, end="", after=None, mask=None, lanes=1, alive=Tru
         np.full(lanes, end == "truncated"),
         np.full((lanes, 1), ahead, np.float32),
     )
-    seen, actions = np.full((lanes, 1), state, np.float32), np.full(lanes, state % 3)
+    seen = np.full((lanes, 1), state, np.float32)
+    actions = more.pop("actions", np.full(lanes, state % 3))
     allowed = EVERYTHING if mask is None else np.array([mask] * lanes, bool)
-    memory.add(seen, actions, stepped, allowed, np.broadcast_to(alive, (lanes,)))
+    memory.add(seen, actions, stepped, allowed, np.broadcast_to(alive, (lanes,)), **more)
 
 
 def stored(memory):
@@ -101,6 +102,38 @@ def test_masks_are_those_of_what_follows():
     np.testing.assert_array_equal(memory.masks[:2], [[1, 1, 1], [1, 0, 1]])
     batch = memory.draw(8, np.random.default_rng(0))
     np.testing.assert_array_equal(batch.mask[:, 1], batch.features[:, 0] == 0)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_masks_of_the_states_themselves_are_kept_for_who_asks(n):
+    """The mask of state k allows action k % 3 alone; before the first mask everything was."""
+    memory = replay(n_steps=n)
+    add(memory, 0, 0.0)
+    assert len(memory.masks_here) == 0
+    for state in range(1, 7):
+        here = np.eye(3, dtype=bool)[[state % 3]]
+        add(memory, state, 0.0, "truncated" if state == 6 else "", mask_here=here)
+    batch = memory.draw(20, np.random.default_rng(0))
+    for state, mask in zip(batch.features[:, 0], batch.mask_here, strict=True):
+        assert mask.tolist() == ([True] * 3 if state == 0 else np.eye(3)[int(state) % 3].tolist())
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_continuous_actions_are_kept_and_restored(n):
+    first, second = (Replay(8, 1, 2, continuous=True, n_steps=n, gamma=0.5) for _ in "ab")
+    for state in range(5):
+        add(first, state, 0.0, actions=np.array([[state, -state]], np.float32))
+    batch = first.draw(20, np.random.default_rng(0))
+    np.testing.assert_array_equal(batch.actions, batch.features * [1, -1])
+    assert batch.actions.dtype == np.float32
+    arrays = first.arrays()
+    second.restore(Checkpoint(path=Path("x"), config=None, arrays=arrays, state={}))
+    for memory in (first, second):
+        add(memory, 5, 0.0, "terminated", actions=np.array([[5, -5]], np.float32))
+    np.testing.assert_array_equal(first.actions, second.actions)
+    arrays["replay.actions"] = arrays["replay.actions"][:, :1]
+    with pytest.raises(CheckpointError, match=r"replay\.actions"):
+        second.restore(Checkpoint(path=Path("x"), config=None, arrays=arrays, state={}))
 
 
 def test_even_draws_are_even():

@@ -18,7 +18,6 @@ import inspect
 import json
 import os
 import platform
-import stat
 import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -231,14 +230,25 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _behind(text: str) -> list[Any]:
-    """The code of the model of this id, and the hash of the file of this path; none for others."""
+    """The code of the model of this id, and the hashes of the file or model folder of this path.
+
+    A folder of a model is one with a config.json; nothing for other texts.
+    """
     entries = [entry for kind in MODELS if (entry := registry.find(kind, text)) is not None]
     behind: list[Any] = [[entry.entry_point, origin_of(entry.entry_point)] for entry in entries]
     with suppress(OSError, ValueError):  # no file: too long for a name, not to be read
-        status = os.stat(text)
-        if stat.S_ISREG(status.st_mode):
-            behind.append(_content(os.path.abspath(text), status.st_size, status.st_mtime_ns))
+        path = Path(text)
+        if path.is_file():
+            behind.append(_content_of(path))
+        elif (path / "config.json").is_file():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            behind += [[file.name, _content_of(file)] for file in files]
     return behind
+
+
+def _content_of(file: Path) -> str:
+    status = file.stat()
+    return _content(str(file.absolute()), status.st_size, status.st_mtime_ns)
 
 
 @functools.cache

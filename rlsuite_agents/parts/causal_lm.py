@@ -31,7 +31,7 @@ class CausalLM:
     """
 
     def __init__(self, model: Any, source: str | PathLike[str] | None = None) -> None:
-        self.model, self.source = model.eval(), source
+        self.model, self.source = model.eval().requires_grad_(True), source
         text = model.config.get_text_config()
         self.vocabulary: int = text.vocab_size
         self.width: int = text.hidden_size
@@ -100,7 +100,7 @@ class CausalLM:
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] to [..., V]."""
         logits: Tensor = self.model.get_output_embeddings()(hidden)
-        return logits
+        return logits[..., : self.vocabulary]
 
     def cache(self, rows: int, capacity: int) -> _Cache:
         """An empty cache."""

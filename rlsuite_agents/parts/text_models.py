@@ -298,6 +298,8 @@ def _network(folder: str, device: torch.device) -> Any:
 
 def _check_fit(network: Any, task: Any, folder: str) -> None:
     size = task.vocabulary.size
+    if isinstance(network, CausalLM) and network.vocabulary > size:
+        network.vocabulary = size  # what lies beyond the tokenizer's tokens only fills up
     if network.vocabulary != size:
         raise SettingError(
             f"the model in {folder} has {network.vocabulary} tokens, but the task's vocabulary has "

@@ -122,6 +122,28 @@ def test_a_file_that_a_keyword_names_is_known_by_its_content(tmp_path):
     assert not set(before) & set(keys())
 
 
+def test_a_folder_of_a_model_is_known_by_its_content(tmp_path):
+    """As a keyword of the task and as a setting; a folder without a model is a mere name."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"1")
+
+    def digests():
+        task = TaskSpec(
+            id=TOKENS, env_id=TOKENS, env_kwargs={"reward": str(model)}, family="tokens"
+        )
+        sft = choices({"sft": ("rlsuite/SFT-v0", {"start": str(model)})})
+        return [key(tasks=(task,)).digest, key(tasks=(TOKENS,), agents=sft).digest]
+
+    name = digests()
+    (model / "model.safetensors").write_bytes(b"2")
+    assert digests() == name
+    (model / "config.json").write_text("{}")
+    before = digests()
+    (model / "model.safetensors").write_bytes(b"3 and more")
+    assert not set(before) & set(digests())
+
+
 def test_a_reward_model_is_known_by_its_code(tmp_path, monkeypatch):
     (tmp_path / "scorer.py").write_text("def make():\n    return lambda tokens, lengths: lengths\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Hashable, Mapping
+import operator
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -20,20 +21,26 @@ STEP = "num_timesteps"
 
 def numbers_of(metrics: Any) -> dict[str, float]:
     """The numbers in a dataclass or a mapping of metrics, by name; what is none is left out."""
-    found, kind = metrics, cast("Hashable", type(metrics))
-    if not isinstance(metrics, Mapping):
-        found = {name: getattr(metrics, name) for name in _names(kind)}
-    return {name: float(v) for name, v in found.items() if isinstance(v, NUMBERS)}
+    if isinstance(metrics, Mapping):
+        pairs: Iterable[tuple[str, Any]] = metrics.items()
+    else:
+        names, values_of = _fields(cast("Hashable", type(metrics)))
+        pairs = zip(names, values_of(metrics), strict=True)
+    return {name: float(v) for name, v in pairs if isinstance(v, NUMBERS)}
 
 
 @functools.cache
-def _names(metrics_type: Any) -> tuple[str, ...]:
-    if not dataclasses.is_dataclass(metrics_type):
-        return ()
-    return tuple(field.name for field in dataclasses.fields(metrics_type))
+def _fields(metrics_type: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Names, and what gives all values at once: it is called at every update."""
+    names: tuple[str, ...] = ()
+    if dataclasses.is_dataclass(metrics_type):
+        names = tuple(field.name for field in dataclasses.fields(metrics_type))
+    if len(names) < 2:  # attrgetter would give no tuple, and one number is no metrics of a step
+        return (), lambda metrics: ()
+    return names, operator.attrgetter(*names)
 
 
-NUMBERS = (int, float, np.number)
+NUMBERS = (float, int, np.number)
 
 
 class UpdateLog:

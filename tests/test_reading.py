@@ -70,6 +70,7 @@ DEEP = {
 }
 DEEP_LIMIT = 900
 DQN_LIMIT = 700
+TEXTS_LIMIT = 1_000
 
 
 def lines_of_code(source: str) -> int:
@@ -102,16 +103,18 @@ def what_runs(agent: Any) -> set[CodeType]:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        agent.learn(500, callback=lambda agent: None)  # who calls back is not compiled
+        agent.learn(steps, callback=lambda agent: None)  # who calls back is not compiled
     finally:
         sys.setprofile(before)
     return called
 
 
-def what_a_reader_opens(agent_type: type) -> dict[str, int]:
+def what_a_reader_opens(
+    agent_type: type, task: str = "rlsuite/CliffWalk-v0", steps: int = 500
+) -> dict[str, int]:
     own = inspect.getsourcefile(agent_type)
     lines = {"its file": lines_of_code(inspect.getsource(sys.modules[agent_type.__module__]))}
-    for code in what_runs(agent_type(gym.make("rlsuite/CliffWalk-v0"), seed=0)):
+    for code in what_runs(agent_type(gym.make(task), seed=0), steps):
         if code.co_filename != own and not code.co_filename.endswith(ANOTHER_READING):
             lines[f"{code.co_filename}:{code.co_name}"] = lines_of_code(inspect.getsource(code))
     return lines
@@ -140,6 +143,15 @@ def test_dqn_is_read_in_700_lines():
     opened = what_a_reader_opens(registry.agent_spec("rlsuite/DQN-v0").load())
     assert sum(opened.values()) <= DQN_LIMIT, opened
     assert {"backward", "draw", "add"} <= {name.rpartition(":")[2] for name in opened}
+
+
+@pytest.mark.parametrize("name", ["GRPO", "RLOO", "GDPO", "RLHFPPO"])
+def test_an_agent_that_writes_texts_is_read_in_1000_lines(name):
+    """With the transformer, its cache and the sampler; a batch has some 500 tokens."""
+    agent_type = registry.agent_spec(f"rlsuite/{name}-v0").load()
+    opened = what_a_reader_opens(agent_type, "rlsuite/TokenGeneration-v0", 1_500)
+    assert sum(opened.values()) <= TEXTS_LIMIT, opened
+    assert {"descend", "sample_texts", "evaluate"} <= {n.rpartition(":")[2] for n in opened}
 
 
 def test_lines_of_code_by_hand():

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from registry.errors import SettingError
 from rlsuite_agents.functional.actor_critic import ENTROPY, POLICY_LOSS, VALUE_LOSS
-from rlsuite_agents.functional.returns import discounted_returns
+from rlsuite_agents.functional.returns import discounted_returns, mean_of_others
 from rlsuite_agents.parts.actor_critic import ActorCritic, Experience, LossSettings
 from rlsuite_agents.parts.actor_critic_agent import learn, load, save, set_up, step
 from rlsuite_agents.parts.actor_critic_policy import action_probabilities, predict, state_values
@@ -207,7 +207,7 @@ class Reinforce:
         firsts = np.repeat(ends - batch.lengths, batch.lengths)  # of the episode of each step
         values = value_of(batch.features)
         if c.baseline == "mean":
-            values = _mean_of_others(returns, batch.lengths).astype(np.float32)
+            values = mean_of_others(returns, batch.lengths).astype(np.float32)
         advantages = (returns if c.reward_to_go else returns[firsts]) - values
         if c.discount_states:
             advantages *= c.gamma ** (np.arange(len(firsts)) - firsts)
@@ -220,14 +220,3 @@ class Reinforce:
 def _zeros(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of rows [n, d]: [n]."""
     return np.zeros(len(features), np.float32)
-
-
-def _mean_of_others(
-    returns: NDArray[np.float64], lengths: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """For each step [n] the mean return of all steps of the other episodes, of `lengths` [E].
-
-    An episode's own returns would make the baseline depend on its actions, and the gradient biased.
-    """
-    own = np.add.reduceat(returns, np.cumsum(lengths) - lengths)
-    return np.repeat((returns.sum() - own) / (len(returns) - lengths), lengths)

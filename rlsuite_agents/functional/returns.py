@@ -18,6 +18,7 @@ __all__ = [
     "discounted_returns",
     "generalized_advantages",
     "lambda_returns",
+    "mean_of_others",
     "n_step_returns",
 ]
 
@@ -126,6 +127,24 @@ def generalized_advantages(
     out = np.empty_like(r)
     _advantages(r, d, v, w, _over_time(lambda_, r), out)
     return out
+
+
+def mean_of_others(returns: ArrayLike, lengths: ArrayLike) -> Array:
+    """For each step the mean return of all steps of the other episodes.
+
+    A baseline that keeps the policy gradient unbiased: the mean over all would depend on the
+    episode's own actions.
+
+    Args:
+        returns: G of n steps, one episode after the other, [n].
+        lengths: steps of each of at least two episodes, each at least 1, [E]; their sum is n.
+
+    Returns:
+        [n].
+    """
+    g, steps = np.asarray(returns, np.float64), np.asarray(lengths)
+    own = np.add.reduceat(g, np.cumsum(steps) - steps)
+    return np.repeat((g.sum() - own) / (len(g) - steps), steps)
 
 
 # The rules: explicit loops over time that numba compiles as they stand.

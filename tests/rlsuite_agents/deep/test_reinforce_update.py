@@ -270,3 +270,25 @@ def test_the_metrics_say_what_was_done():
     assert told[0].entropy == pytest.approx(np.log(2))
     without = agent(gym.make("CartPole-v1"), baseline="none").learn(500)
     assert np.isnan(without.metrics.value_loss)
+
+
+def test_a_baseline_lowers_the_variance_and_keeps_the_mean():
+    """Bandit of rewards 10 and 11, π = (½, ½): the gradient of a step is ½ (r - b) (1, -1) or so.
+
+    With b = 0 its variance is that of ±½ r: (10.5 / 2)² = 27.6. The mean of 3 others, of variance
+    ¼ / 3, leaves ¼ (¼ / 3 + ¼) = 0.08. The mean is ¼ (10 - 11) = -0.25, whatever b is.
+    """
+    batches, found = 4_000, {}
+    for baseline in ("none", "mean"):
+        a = agent(Script([[10.0, 11.0]]), baseline=baseline, episodes_per_update=4)
+        rows = []
+        for _ in range(batches):
+            while not a.rollout.full:
+                a.collector.step(a.networks, a.rng, 0)
+            e = learned_from(a)
+            rows.append(np.mean(e.advantages * np.where(e.actions == 0, 0.5, -0.5)))
+        found[baseline] = np.array(rows)
+        error = np.std(rows) / np.sqrt(batches)
+        assert np.mean(rows) == pytest.approx(-0.25, abs=4 * error)
+    assert found["none"].var() == pytest.approx(27.6 / 4, rel=0.1)
+    assert found["mean"].var() < 0.1

@@ -12,6 +12,7 @@ from rlsuite_agents.functional.returns import (
     discounted_returns,
     generalized_advantages,
     lambda_returns,
+    mean_of_others,
     n_step_returns,
 )
 
@@ -192,3 +193,9 @@ def test_n_below_one():
 
 def test_the_rules_are_where_the_compiler_finds_them():
     assert {"_backward", "_n_step", "_lambda", "_advantages"} <= set(vars(returns))
+
+
+def test_the_mean_of_other_episodes_by_hand():
+    """Returns (2, 1), (4), (5, 5, 5): the others sum to 19 of 4 steps, 18 of 5 and 7 of 3."""
+    found = mean_of_others([2.0, 1.0, 4.0, 5.0, 5.0, 5.0], [2, 1, 3])
+    np.testing.assert_allclose(found, [4.75, 4.75, 3.6, 7 / 3, 7 / 3, 7 / 3])

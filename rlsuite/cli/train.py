@@ -35,6 +35,13 @@ def train(
     episodes: Annotated[
         int, typer.Option("--episodes", help="Episodes of the evaluation at the end.")
     ] = 20,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            help="Keep the training as a run in this result store: figures, curve, updates.",
+        ),
+    ] = None,
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +108,7 @@ def train(
             ),
             tensorboard=tensorboard,
             checkpoints=checkpoints,
+            store=store,
         )
     _tell(result, save)
 

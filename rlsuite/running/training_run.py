@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from rlsuite.records import canonical_json
 from rlsuite.reporting.event_files import TrainingFile, run_folder
 from rlsuite.running.cells import GLOBAL_STREAMS
 from rlsuite.running.saved_steps import CheckpointRules, SavedSteps
+from rlsuite.running.training_record import training_record
 from rlsuite.sessions import make_learner, refuse_unwritable, task_with
-from rlsuite.store import DEFAULT_PATH
+from rlsuite.store import DEFAULT_PATH, Store
+from rlsuite.suite import AgentChoice
 from rlsuite.training import TrainingLog
 from rlsuite.views import recorders_of
 from rlsuite.watching.watch import Alarm, Watch
@@ -85,6 +88,7 @@ def train_agent(
     listeners: Listeners = Listeners(),
     tensorboard: Path | None = None,
     checkpoints: CheckpointRules | None = None,
+    store: Path | None = None,
 ) -> TrainingResult:
     """Trains an agent, saves it if asked to, and evaluates it in an environment of its own.
 
@@ -101,6 +105,7 @@ def train_agent(
         listeners: Who is told. A training that they stop is saved, but not evaluated.
         tensorboard: Folder for a file that TensorBoard reads while the training goes on.
         checkpoints: How it is saved on the way, and goes on with the same bits.
+        store: Where to keep it as a run, beside the cells of benchmarks, if it comes to its end.
 
     Raises:
         RlsuiteError: whatever is refused; a place that cannot be written is refused before the
@@ -110,6 +115,8 @@ def train_agent(
     task = task_with(environment, env_settings or {})
     if save is not None:
         refuse_unwritable(save)
+    if store is not None:
+        Store(store).close()
     about = {"agent": agent, "environment": environment, "seed": seed}
     about |= {f"agent: {name}": value for name, value in (settings or {}).items()}
     about |= {f"environment: {name}": value for name, value in (env_settings or {}).items()}
@@ -132,6 +139,11 @@ def train_agent(
             found = None if run.stopped else _evaluated(learner, task, episodes, seed)
             if follow is not None:
                 follow.finish(run.log, found)
+    if store is not None and found is not None:
+        choice = AgentChoice(agent, settings or {})
+        told = (run.total, run.log, run.watch, found, episodes, run.seconds)
+        with Store(store) as opened:
+            opened.put(training_record(task, choice, seed, *told))
     return TrainingResult(
         steps=run.log.steps,
         episodes=run.log.episodes,
@@ -181,7 +193,7 @@ class _Training:
     ) -> None:
         self.spec, self.total, self.listeners = spec, total, listeners
         self.saved, self.every = saved, every
-        self.log, self.stopped, self.asked = TrainingLog(), False, 0
+        self.log, self.stopped, self.asked, self.seconds = TrainingLog(), False, 0, 0.0
         self.watch = Watch(listeners.on_alarm, total, on_numbers=self._updated)
         self._follow: TrainingFile | None = None
 
@@ -221,6 +233,7 @@ class _Training:
         for recorder, saved in zip(recorders_of(env), state["recorders"], strict=True):
             recorder.restore(saved)
         self.watch.restore(state["watch"])
+        self.seconds = state["seconds"]
         self.asked = learner.num_timesteps + getattr(learner, "unspent", 0)
         self._say(f"Goes on from {file}.")
         return learner
@@ -237,7 +250,9 @@ class _Training:
                     part = self.total - self.asked
                     if self.every is not None:
                         part = min(part, self.every - self.asked % self.every)
+                    start = time.perf_counter()
                     learner.learn(part, self._step)
+                    self.seconds += time.perf_counter() - start
                     self.asked += part
                     self._save(learner)
         except DivergenceError as error:
@@ -267,6 +282,7 @@ class _Training:
             "log": self.log.state(),
             "recorders": [recorder.state() for recorder in recorders_of(learner.env)],
             "watch": self.watch.state(),
+            "seconds": self.seconds,
         }
         self.saved.save(learner, learner.num_timesteps, state)
 

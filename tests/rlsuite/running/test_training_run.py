@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import rlsuite
 from registry.errors import CheckpointError, DivergenceError, SettingError
 from rlsuite.running.saved_steps import CheckpointRules, SavedSteps
 from rlsuite.running.training_run import Listeners, train_agent
@@ -261,3 +262,34 @@ def test_no_folder_no_steps(tmp_path):
     assert saved.steps == []
     assert saved.newest() is None
     saved.refuse_others()
+
+
+def test_a_training_is_kept_in_a_store_beside_cells_of_benchmarks(tmp_path):
+    path, settings = tmp_path / "s.sqlite", {"n_steps": 32, "batch_size": 32}
+    result = train_agent(
+        *("rlsuite/PPO-v0", "CartPole-v1"), steps=640, settings=settings, episodes=2, store=path
+    )
+    with rlsuite.Store(path) as opened:
+        (record,) = opened.records()
+    assert record.mean_return == result.evaluation.mean_return
+    assert (record.steps_used, len(record.updates.step)) == (640, 20)
+    assert int(record.training.episodes.sum()) == result.episodes
+    assert record.notes[0].startswith("trained by rlsuite train")
+    suite = rlsuite.benchmark(
+        agents={"ppo": ("rlsuite/PPO-v0", settings)},
+        tasks=["CartPole-v1"],
+        seeds=1,
+        total_timesteps=640,
+        store=path,
+    )
+    assert suite.reused == 0
+
+
+def test_the_regret_of_learning_is_kept_and_an_unfinished_training_is_not(tmp_path):
+    path = tmp_path / "s.sqlite"
+    bandit = ("rlsuite/UCB1-v0", "rlsuite/BernoulliBandit-v0")
+    assert train_agent(*bandit, listeners=until(50), store=path).evaluation is None
+    result = train_agent(*bandit, store=path)
+    with rlsuite.Store(path) as opened:
+        (record,) = opened.records()
+    assert record.regret == result.regret

@@ -12,12 +12,14 @@ import rlsuite
 
 SETTINGS = {
     "DQN": {
-        "buffer_size": 2_400,
+        "buffer_size": 3_200,
         "learning_starts": 400,
         "learning_rate": "lin_5e-4",
-        "total_timesteps": 2_400,
+        "total_timesteps": 3_200,
         "target_update_interval": 200,
-        "exploration_steps": 1_500,
+        "exploration_steps": 2_000,
+        "n_steps": 3,
+        "double": True,
         "gamma": 0.95,
     },
     "PPO": {
@@ -31,7 +33,7 @@ SETTINGS = {
         "gamma": 0.95,
     },
 }
-STEPS = {"DQN": 2_400, "PPO": 8_192}
+STEPS = {"DQN": 3_200, "PPO": 8_192}
 name = sys.argv[1] if len(sys.argv) > 1 else "DQN"
 
 env = gym.make("rlsuite/GridWorld-v0", observation="pixels")

@@ -15,6 +15,7 @@ import rlsuite
 from registry.errors import InvalidObservationError, SettingError, UnsupportedSpaceError
 from rlsuite.testing.agent_checks import check_agent
 from rlsuite_agents.deep.a2c import A2C, A2CConfig
+from rlsuite_agents.deep.actor_critic import ActorCritic, ActorCriticConfig
 from rlsuite_agents.deep.dqn import DQN, DQNConfig
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
@@ -27,6 +28,7 @@ REPLAYING = {"num_envs": 2, "learning_starts": 8, "batch_size": 8, "buffer_size"
 AGENTS = {
     "PPO": (PPO, PPOConfig(**ON_POLICY, batch_size=8, n_epochs=2)),
     "A2C": (A2C, A2CConfig(**ON_POLICY, net_arch=(8,))),
+    "ActorCritic": (ActorCritic, ActorCriticConfig(num_envs=2, net_arch=(), metrics_interval=5)),
     "Reinforce": (Reinforce, ReinforceConfig(num_envs=2)),
     "DQN": (DQN, DQNConfig(**REPLAYING)),
     "DQN with all": (

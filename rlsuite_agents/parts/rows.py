@@ -18,11 +18,15 @@ def readable(network: Any, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
     """Texts [B, T] as indices into the embeddings, int64 [B, longest]: 0 in the padding.
 
     Raises:
-        InvalidObservationError: a token is outside the vocabulary, or a text is longer than the
-            network's context.
+        InvalidObservationError: a token is outside the vocabulary, or a text is longer than its
+            row or the network's context.
     """
     tokens, lengths = np.asarray(tokens), np.asarray(lengths)
     check_room(network, lengths)
+    if lengths.max(initial=1) > tokens.shape[1]:
+        raise InvalidObservationError(
+            f"a row has {tokens.shape[1]} places, and no text of {lengths.max()} tokens."
+        )
     inside = np.arange(tokens.shape[1]) < lengths[:, None]
     known = (tokens >= 0) & (tokens < network.vocabulary)
     if not np.all(known | ~inside):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ from rlsuite_agents.parts.sampler import sample_texts
 from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
 __all__ = [
-    "Network",
     "TextOutputs",
     "TextPolicy",
     "completion_mask",
@@ -42,30 +41,6 @@ ROWS = 1024
 """Rows of a forward pass outside training: enough to be fast, few enough for the memory."""
 
 Ints = NDArray[np.int64]
-
-
-class Network(Protocol):
-    """What a `TextPolicy` stands on: a `Transformer`, or a `CausalLM` of Hugging Face."""
-
-    vocabulary: int
-    context: int
-    width: int
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Hidden states [B, T, width]; what stands further right in a row changes nothing."""
-        ...
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[..., width] to [..., V]."""
-        ...
-
-    def cache(self, rows: int, capacity: int) -> Any:
-        """What remembers texts: `start(prompts, lengths)`, `extend(tokens)`, `select(rows)`."""
-        ...
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +63,9 @@ class TextPolicy:
     """A policy over texts. It answers all of `registry.texts`, and `evaluate` for training.
 
     Args:
-        network: f.
+        network: f, a `Transformer` or a `CausalLM`: `network(tokens)` gives hidden states
+            [B, T, width], `logits` reads them, and `cache(rows, capacity)` remembers texts, by
+            `start(prompts, lengths)`, `extend(tokens)` and `select(rows)`.
         reference: Whose log-probabilities are added to the logits, or None.
         temperature: Above 0.
         value_head: Whether it also says v̂(text), 0 at first.
@@ -191,15 +168,16 @@ class TextPolicy:
             base = self.base_of(tokens, lengths, prompt_lengths, n_new)
         with self._precise():
             read = self.network(self.readable(tokens, lengths))
-            before = self.tensor(places - 1)[..., None].expand(-1, -1, read.shape[-1])
-            hidden = read.gather(1, before)
+            before = self.tensor(np.maximum(places - 1, 0))[..., None]
+            hidden = read.gather(1, before.expand(-1, -1, read.shape[-1]))
             logits = self.network.logits(hidden)
+        values = self.values(hidden.float()) if self.value_head else None
         log_pi = self._normalised(logits.float(), base)
         picked = log_pi.gather(2, chosen[..., None])[..., 0]
         return TextOutputs(
             log_probs=picked.masked_fill(~mask, 0.0),
             entropies=_entropy(log_pi).masked_fill(~mask, 0.0),
-            values=self.values(hidden.float()).masked_fill(~mask, 0.0) if self.value_head else None,
+            values=None if values is None else values.masked_fill(~mask, 0.0),
             reference=None if base is None else _reference(base, chosen, mask, self.temperature),
         )
 

@@ -195,6 +195,13 @@ def test_sampled_frequencies_are_the_probabilities():
     assert np.all(np.abs(frequency - p) < 4.5 * np.sqrt(p * (1 - p) / n))
 
 
+def test_a_text_without_new_tokens_counts_nothing():
+    pi = policy(value_head=True)
+    outputs = pi.evaluate(np.array([[1, PAD], [1, 2]]), np.array([1, 2]), np.array([1, 1]), 2)
+    assert outputs.log_probs[0].tolist() == outputs.entropies[0].tolist() == [0.0, 0.0]
+    assert outputs.log_probs[1, 0] < 0 == outputs.log_probs[1, 1]
+
+
 def test_completion_mask_by_hand():
     got = completion_mask(np.array([3, 5]), np.array([2, 2]), 4)
     assert got.tolist() == [[True, False, False, False], [True, True, True, False]]
@@ -207,6 +214,8 @@ def test_refusals():
         pi.log_probs(np.array([[9]]), one)
     with pytest.raises(InvalidObservationError, match="1 to 4 tokens"):
         pi.log_probs(np.zeros((1, 5), int), np.array([5]))
+    with pytest.raises(InvalidObservationError, match="2 places, and no text of 3 tokens"):
+        pi.log_probs(np.zeros((1, 2), int), np.array([3]))
     with pytest.raises(InvalidObservationError, match="3 new tokens counted"):
         pi.sample(np.zeros((1, 2), int), np.array([2]), np.zeros((1, 3)), eos=EOS, pad=PAD)
     with pytest.raises(InvalidObservationError, match="lengths from 0 to 1"):

@@ -89,7 +89,10 @@ def lines_of_code(source: str) -> int:
 
 
 def what_runs(agent: Any, steps: int) -> set[CodeType]:
-    """Every function of ours that so many steps of learning call."""
+    """Every function of ours that so many steps of learning call.
+
+    What has no name, a comprehension say, is part of the function around it.
+    """
     home, called = str(rlsuite_agents.__path__[0]), set()
 
     def note(frame: Any, event: str, argument: Any) -> None:

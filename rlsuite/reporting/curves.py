@@ -11,14 +11,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite.records import CurvePoint, RunRecord
+from rlsuite.records import CurvePoint, RunRecord, UpdateCurve
 from rlsuite.reporting.axes import MAX_POINTS, thin
 from rlsuite.reporting.plots import Series
 from rlsuite.reporting.strips import Dots
 from rlsuite.statistics import student_t_interval
 from rlsuite.statistics.scores import t_quantile
 
-__all__ = ["band", "clock_series", "learning_series", "regret_series", "run_dots"]
+__all__ = [
+    "band",
+    "clock_series",
+    "learning_series",
+    "regret_series",
+    "run_dots",
+    "update_series",
+]
 
 Floats = NDArray[np.float64]
 Styles = Mapping[str, int]
@@ -177,6 +184,28 @@ def _training_series(records: Sequence[RunRecord], styles: Styles) -> list[Serie
         rows = [np.interp(grid, steps, regret, right=np.nan) for steps, regret in curves]
         series.append(_series(agent, styles[agent], grid, np.array(rows)))
     return series
+
+
+def update_series(records: Sequence[RunRecord], styles: Styles, metric: str) -> list[Series]:
+    """A metric of the agents' updates, on a grid of at most 200 steps that their runs share."""
+    series = []
+    for agent, mine in _by_agent(records).items():
+        told = [r.updates for r in mine if r.updates is not None and metric in r.updates.values]
+        known = [
+            (u.step[at], u.values[metric][at]) for u in told if (at := _finite(u, metric)).any()
+        ]
+        if not known:
+            continue
+        grid = np.unique(np.concatenate([steps for steps, _ in known])).astype(np.float64)
+        grid = grid[thin(len(grid), MAX_POINTS)]
+        rows = [np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in known]
+        series.append(_series(agent, styles[agent], grid, np.array(rows)))
+    return series
+
+
+def _finite(updates: UpdateCurve, metric: str) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isfinite(updates.values[metric])
+    return found
 
 
 def _cumulative(record: RunRecord) -> tuple[Floats, Floats] | None:

@@ -14,6 +14,7 @@ from rlsuite.reporting.curves import (
     learning_series,
     regret_series,
     run_dots,
+    update_series,
 )
 from rlsuite.reporting.formatting import interval_text, number
 from rlsuite.reporting.pictures import Filmstrip
@@ -29,6 +30,9 @@ MOST_DOTS = 2_000
 
 PAGE_DOTS = 40_000
 """Dots of all charts together; with many tasks each has fewer, but at least 100."""
+
+UPDATES = {"entropy": "entropy of the policy", "q_mean": "mean of the Q values"}
+"""Metrics of updates that are drawn, and what they are."""
 
 METRICS = {
     "final_return": "scored by the return of the policy after training",
@@ -135,7 +139,8 @@ class _Charts:
 
     def all(self) -> list[dict[str, str]]:
         """Those for which there is something to draw."""
-        return [*self._learning(), *self._clock(), *self._regret(), *self._every_run()]
+        learning = [*self._learning(), *self._clock(), *self._regret()]
+        return [*learning, *self._every_run(), *self._updates()]
 
     @property
     def _while_learning(self) -> bool:
@@ -181,6 +186,18 @@ class _Charts:
             read = f"Expected reward lost up to each step: flat is optimal, low is good. {BANDS}"
         words, axes = (f"Regret on {self.task}", f"mean {what}"), ("environment steps", label)
         return self._lines("regret", what[0].upper() + what[1:], series, words, axes, read, False)
+
+    def _updates(self) -> list[dict[str, str]]:
+        charts = []
+        for metric, what in UPDATES.items():
+            series = self._sorted(update_series(self.records, styles_of(self.board), metric))
+            read = f"What the agents told of their updates: the {what}. {BANDS}"
+            words = (f"The {what} on {self.task}", f"mean {what}")
+            axes = ("environment steps", what)
+            charts += self._lines(
+                metric, what[0].upper() + what[1:], series, words, axes, read, False
+            )
+        return charts
 
     def _lines(
         self,

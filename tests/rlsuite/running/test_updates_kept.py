@@ -11,6 +11,7 @@ import rlsuite
 from rlsuite.data.frames import frame
 from rlsuite.data.querying import Query
 from rlsuite.identity import key_of, resolved_settings
+from rlsuite.reporting.curves import update_series
 from rlsuite.reporting.event_files import cell_events
 from rlsuite.running.cells import run_cell
 from rlsuite.running.packing import from_bytes, to_bytes
@@ -85,7 +86,26 @@ def test_what_a_watchdog_said_is_a_note_of_the_record(store, tmp_path):
     page = rlsuite.benchmark(suite_of(ppo=PPO, bad=BAD), store=store).report(tmp_path / "r.html")
     text = page.read_text(encoding="utf-8")
     assert "watchdog, entropy collapse: the entropy has all but vanished early" in text
-    assert "<b>bad</b>" in text or "bad on CartPole-v1 (seed 0)" in text
+    assert "bad on CartPole-v1 (seed 0)" in text
+    assert "Entropy of the policy" in text
+    assert "Mean of the Q values" not in text  # nobody told any
+
+
+def test_curves_of_a_metric_are_means_over_runs(store):
+    found = records(store)["ppo"]
+    other = dataclasses.replace(
+        found.updates,
+        step=found.updates.step + 32,
+        values={"entropy": np.full(20, 0.5, np.float32)},
+    )
+    runs = [found, dataclasses.replace(found, updates=other)]
+    (series,) = update_series(runs, {"ppo": 3}, "entropy")
+    assert series.x.tolist() == list(range(32, 673, 32))
+    told = found.updates.values["entropy"]
+    assert series.y[0] == pytest.approx(told[0])  # the second one had told nothing yet
+    np.testing.assert_allclose(series.y[1:-1], (told[1:] + 0.5) / 2, rtol=1e-6)
+    assert series.y[-1] == 0.5
+    assert update_series(runs, {"ppo": 3}, "q_mean") == []
 
 
 def test_a_cell_that_was_stopped_keeps_the_same_rows(tmp_path, monkeypatch):

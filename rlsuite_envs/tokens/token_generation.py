@@ -83,6 +83,14 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         DataError: a file of preferences cannot be used.
     """
 
+    beta: float
+    """β of the objective."""
+    no_eos: float
+    """What is added to the score of a text that the limit cut off."""
+    max_new_tokens: int
+    """T."""
+    n_rewards: int
+    """K, the number of reward models."""
     metadata: dict[str, Any] = render_metadata(fps=2)
 
     def __init__(
@@ -109,6 +117,9 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             max_new_tokens=max_new_tokens,
         )
         self._shape = shape = world.shape
+        self.beta, self.no_eos = world.beta, world.no_eos
+        self.max_new_tokens = shape.max_new_tokens
+        self.n_rewards = world.n_rewards
         self.action_space = Discrete(shape.size)
         self.observation_space = Dict(
             {
@@ -119,6 +130,7 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             }
         )
         self._any_token = np.ones(shape.size, np.int8)
+        self._tabulated, self._growth = world.tabulated, shape.size - 2
         # what a step looks up, as lists: indexing them is several times faster than arrays
         self._ref_logprob: list[list[float]] = []
         self._masks: list[NDArray[np.int8]] = []
@@ -145,21 +157,6 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         return self._shape.prompts
 
     @property
-    def max_new_tokens(self) -> int:
-        """T."""
-        return self._shape.max_new_tokens
-
-    @property
-    def beta(self) -> float:
-        """β of the objective."""
-        return self.world.beta
-
-    @property
-    def no_eos(self) -> float:
-        """What is added to the score of a text that the limit cut off."""
-        return self.world.no_eos
-
-    @property
     def reference_model(self) -> ReferenceModel:
         """The reference policy."""
         return self.world.reference_model
@@ -168,11 +165,6 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
     def reward_names(self) -> tuple[str, ...]:
         """What the reward models are called."""
         return tuple(judge.name.strip("'") for judge in self.world.judges)
-
-    @property
-    def n_rewards(self) -> int:
-        """K, how many they are."""
-        return self.world.n_rewards
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -209,12 +201,13 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         token = self._token(action)
         if self._finished:
             raise ResetNeeded("no text is being written: call reset() before step().")
-        ref_logprob = self._next_log_probs()[token]
-        self._write(token)
+        ref_logprob = self._write(token)
+        score = gold = added = 0.0
+        parts: list[float] | None = None
         cut = self._finished and token != self._shape.eos
-        parts, gold = self._judged() if self._finished else ([0.0] * self.n_rewards, 0.0)
-        score = sum(parts)
-        added = self.no_eos if cut else 0.0
+        if self._finished:
+            parts, gold = self._judged()
+            score, added = sum(parts), self.no_eos if cut else 0.0
         if self._display is not None:
             self._display.show()
         mask = self.action_masks()
@@ -225,7 +218,7 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
             "score": score,
         }
         if self.n_rewards > 1:
-            info["scores"] = np.array(parts)
+            info["scores"] = np.array(parts or [0.0] * self.n_rewards)
         if self.world.has_gold:
             info["gold"] = gold + added
         return self._observation(mask), score + added, self._finished, False, info
@@ -248,7 +241,7 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         """1 for each token that the reference policy can write now, int8 [V]; all 1 at the end."""
         if self._finished:
             return self._any_token.copy()
-        if self.world.tabulated:
+        if self._tabulated:
             return self._masks[self._state].copy()
         return (np.array(self._next_log_probs()) > -np.inf).astype(np.int8)
 
@@ -431,28 +424,30 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         self._start = self._length = len(prompt)
         self._completion = 0  # the number of the letters written, as the tree counts
         self._state = -1
-        if self.world.tabulated:
+        if self._tabulated:
             self._state = self.prompts.index(prompt) * self.world.tree.n_prefixes
         self._row: list[float] | None = None
         self._log_probs_written: list[float] = []
         self._finished = False
 
-    def _write(self, token: int) -> None:
-        self._log_probs_written.append(self._next_log_probs()[token])
+    def _write(self, token: int) -> float:
+        """Appends a token; its log-probability under the reference policy."""
+        ref_logprob = self._next_log_probs()[token]
+        self._log_probs_written.append(ref_logprob)
         self._tokens[self._length] = token
         self._length += 1
         self._row = None
         ended = token == self._shape.eos
         self._finished = ended or self._length - self._start == self.max_new_tokens
-        if self.world.tabulated and not ended:
-            tree = self.world.tree
-            step = (tree.n_letters - 1) * self._completion + 1 + self._ranks[token]
+        if self._tabulated and not ended:
+            step = self._growth * self._completion + 1 + self._ranks[token]
             self._completion += step  # k becomes L k + 1 + a
             self._state += step
+        return ref_logprob
 
     def _next_log_probs(self) -> list[float]:
         """Log ref(a | text so far)."""
-        if self.world.tabulated:
+        if self._tabulated:
             return self._ref_logprob[self._state]
         if self._row is None:
             rows = self.world.next_log_probs(self._tokens[None], np.array([self._length]))
@@ -478,9 +473,9 @@ class TokenGeneration(gym.Env[Observation, np.int64]):
         if known is None:
             row, length, start = self._tokens[None], [self._length], [self._start]
             given = (row.copy(), np.array(length), np.array(start))
-            gold = float(self.world.gold(*given)[0]) if self.world.has_gold else 0.0
-            known = (self.world.parts(*given)[0].tolist(), gold)
-            if self.world.tabulated:  # else there is no end of them
+            parts, gold = self.world.judged(*given)
+            known = (parts[0].tolist(), 0.0 if gold is None else float(gold[0]))
+            if self._tabulated:  # else there is no end of them
                 self._scores[text] = known
         return known
 

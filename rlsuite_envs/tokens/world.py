@@ -144,8 +144,20 @@ class TokenWorld:
         judged = [judge.scores(tokens, lengths, prompt_lengths) for judge in self.judges]
         return np.stack(judged, axis=1)
 
-    def gold(self, tokens: Ints, lengths: Ints, prompt_lengths: Ints) -> Floats:
-        """What the gold reward model says, without `no_eos`: [B]; only where `has_gold`."""
+    def judged(
+        self, tokens: Ints, lengths: Ints, prompt_lengths: Ints
+    ) -> tuple[Floats, Floats | None]:
+        """`parts`, and what the gold reward model says, without `no_eos`: [B], or None."""
+        parts = self.parts(tokens, lengths, prompt_lengths)
+        return parts, self._gold(parts, tokens, lengths, prompt_lengths)
+
+    def _gold(
+        self, parts: Floats, tokens: Ints, lengths: Ints, prompt_lengths: Ints
+    ) -> Floats | None:
+        if not self.has_gold:
+            return None
+        if self.gold_is_reward:
+            return parts[:, 0]
         return GOLD.score_completions(tokens, lengths, prompt_lengths)
 
     def cut(self, tokens: Ints, lengths: Ints) -> NDArray[np.bool_]:
@@ -200,7 +212,7 @@ class TokenWorld:
         parts = np.stack(judged, axis=1)
         cut = self.cut(texts.tokens, texts.lengths)
         added = np.where(cut, self.no_eos, 0.0)
-        gold = self.gold(texts.tokens, texts.lengths, starts) + added if self.has_gold else None
+        gold = self._gold(parts, texts.tokens, texts.lengths, starts)
         return TextBatch(
             prompts=numbers,
             prompt_lengths=starts,
@@ -212,7 +224,7 @@ class TokenWorld:
             scores=parts,
             rewards=parts.sum(axis=1) + added,
             no_eos=cut,
-            gold=gold,
+            gold=None if gold is None else gold + added,
             values=None if texts.values is None else np.asarray(texts.values, np.float64),
         )
 

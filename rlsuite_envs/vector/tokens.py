@@ -273,9 +273,8 @@ def _judged(
     owner: TokenVectorEnv, rows: Ints
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """What the reward models [B, K] and the gold reward [B] say about the texts in `rows`."""
-    world, starts = owner._world, owner._start[rows]
-    given = (owner._tokens[rows], starts + owner._clock[rows], starts)
-    return world.parts(*given), world.gold(*given) if world.has_gold else None
+    starts = owner._start[rows]
+    return owner._world.judged(owner._tokens[rows], starts + owner._clock[rows], starts)
 
 
 def _pay(

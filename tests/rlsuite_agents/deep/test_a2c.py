@@ -8,8 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from gymnasium.wrappers import TimeLimit
 
 from registry.errors import SettingError
 from rlsuite_agents.deep.a2c import A2C, A2CConfig
@@ -22,19 +20,6 @@ def agent(env, seed=0, **settings):
 
 def weights(a):
     return a.networks.parameters.vector.copy()
-
-
-class Endless(gym.Env):
-    """One state, reward 1 for ever."""
-
-    observation_space, action_space = spaces.Box(-1, 1, (1,), np.float32), spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.ones(1, np.float32), {}
-
-    def step(self, action):
-        return np.ones(1, np.float32), 1.0, False, False, {}
 
 
 def test_the_update_is_the_policy_gradient_and_torchs_rmsprop():
@@ -124,14 +109,3 @@ def test_the_metrics_say_what_was_done():
     assert a.metrics is told[-1]
     assert all(np.isfinite(value) for value in dataclasses.astuple(told[-1]))
     assert told[-1].policy_loss == pytest.approx(-told[-1].advantage_mean, abs=1e-4)
-
-
-def test_the_truncation_probe():
-    """Reward 1 for ever, episodes cut off after 5 steps, γ = 0.8: V = 1 / (1 - γ) = 5, not 2.3."""
-    a = A2C(
-        TimeLimit(Endless(), 5),
-        A2CConfig(gamma=0.8, learning_rate="lin_0.01", total_timesteps=10_000),
-        seed=0,
-    )
-    a.learn(10_000)
-    assert a.state_values(np.ones((1, 1)))[0] == pytest.approx(5.0, abs=0.1)

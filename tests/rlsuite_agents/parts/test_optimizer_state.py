@@ -10,7 +10,6 @@ import torch
 
 from registry.errors import CheckpointError
 from rlsuite_agents.parts.checkpoint import load_checkpoint, save_checkpoint
-from rlsuite_agents.parts.networks import MLP
 from rlsuite_agents.parts.optimizer_state import optimizer_arrays, restore_optimizer
 
 
@@ -20,7 +19,13 @@ class NoSettings:
 
 
 def trainer(width=4):
-    made = MLP((3, width, 2), np.random.default_rng(0))
+    made = torch.nn.Sequential(
+        *(torch.nn.Linear(3, width), torch.nn.Tanh(), torch.nn.Linear(width, 2))
+    )
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for p in made.parameters():
+            p.copy_(torch.from_numpy(rng.normal(size=p.shape)))
     return made, torch.optim.Adam(made.parameters(), lr=0.1, fused=True)
 
 

@@ -14,6 +14,7 @@ from rlsuite.reporting import event_files
 from rlsuite.reporting.event_files import CellFiles, cell_events
 from rlsuite.running.events import CellFinished
 from rlsuite.running.packing import pack
+from rlsuite.running.saved_steps import CheckpointRules
 from rlsuite.running.training_run import Listeners, train_agent
 from rlsuite.store import Store
 
@@ -21,6 +22,7 @@ accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator",
     reason="the extra tensorboard is not installed",
 )
+PPO = ("rlsuite/PPO-v0", "CartPole-v1")
 GRID = "rlsuite/GridWorld-v0"
 BANDIT = "rlsuite/BernoulliBandit-v0"
 
@@ -246,3 +248,21 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match="cannot be written: Not a directory"):
         CellFiles(tmp_path / "file")
+
+
+def test_updates_of_a_training_are_followed_and_a_resumed_one_writes_beside(tmp_path):
+    how = {
+        "settings": {"n_steps": 20, "batch_size": 20},
+        "tensorboard": tmp_path / "tb",
+        "episodes": 1,
+    }
+    rules = CheckpointRules(every=100, folder=tmp_path / "c")
+    stop = Listeners(on_step=lambda done, total: done < 200)
+    train_agent(*PPO, steps=400, checkpoints=rules, listeners=stop, **how)
+    (folder,) = runs_of(tmp_path / "tb")
+    assert series(read(folder), "updates/entropy")[0] == list(range(20, 201, 20))
+    goes_on = CheckpointRules(every=100, folder=tmp_path / "c", resume=True)
+    train_agent(*PPO, steps=400, checkpoints=goes_on, **how)
+    assert [path.suffix for path in sorted(folder.iterdir())][1] == ".200"
+    steps, _ = series(read(folder), "updates/entropy")
+    assert steps == list(range(20, 401, 20))

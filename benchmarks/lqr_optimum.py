@@ -20,19 +20,19 @@ import rlsuite
 TASK, EPISODES = "rlsuite/LQR-v0", 200
 AGENTS: dict[str, tuple[int, dict[str, Any]]] = {
     "PPO": (
-        100_000,
+        200_000,
         {
             "num_envs": 16,
             "n_steps": 50,
             "batch_size": 100,
-            "gamma": 0.95,
+            "gamma": 0.98,
             "learning_rate": "lin_1e-3",
-            "total_timesteps": 100_000,
+            "total_timesteps": 200_000,
             "normalize_observations": True,
             "normalize_rewards": True,
         },
     ),
-    "SAC": (20_000, {"learning_rate": 1e-3, "gamma": 0.95}),
+    "SAC": (20_000, {"learning_rate": 1e-3, "gamma": 0.98}),
 }
 
 

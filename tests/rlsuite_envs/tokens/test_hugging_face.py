@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -291,3 +292,9 @@ def test_paths_and_ids_are_told_apart(tmp_path):
     assert is_path(str(tmp_path))
     assert not is_path("rlsuite/GoldReward-v0")
     assert not is_path("gold")
+
+
+def test_without_the_extra_the_message_names_it(folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SettingError, match=r"needs transformers: pip install 'rlsuite\[llm\]'"):
+        gym.make(ID, reward=str(folders / "judge"))

@@ -36,9 +36,12 @@ SETTINGS = {
 STEPS = {"DQN": 3_200, "PPO": 8_192}
 name = sys.argv[1] if len(sys.argv) > 1 else "DQN"
 
-env = gym.make("rlsuite/GridWorld-v0", observation="pixels")
+GRID = {"id": "rlsuite/GridWorld-v0", "observation": "pixels"}
+n = SETTINGS[name].get("num_envs", 1)
+envs = gym.make_vec(num_envs=n, vectorization_mode="sync", **GRID)
+env = gym.make(**GRID)  # to be scored in
 print(name, "learns from", env.observation_space)
-agent = rlsuite.make_agent(f"rlsuite/{name}-v0", env, seed=0, **SETTINGS[name])
+agent = rlsuite.make_agent(f"rlsuite/{name}-v0", envs, seed=0, **SETTINGS[name])
 while agent.num_timesteps < STEPS[name]:
     agent.learn(STEPS[name] // 8)
     found = rlsuite.evaluate(agent, env)

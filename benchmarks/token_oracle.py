@@ -2,9 +2,9 @@
 
     python benchmarks/token_oracle.py
 
-One thread, CPU time, medians. Tree nodes are finished texts, as many as prefixes and leaves together.
-The default task is that of `rlsuite/TokenGeneration-v0`; the others have random rewards and random
-reference policies.
+One thread, CPU time, medians. Tree nodes are finished texts, as many as prefixes and leaves
+together. The default task is that of `rlsuite/TokenGeneration-v0`; the others have random rewards
+and random reference policies.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from rlsuite_envs.tokens.shapes import LETTER_TOKENS
 from rlsuite_envs.tokens.tables import PROMPT_LENGTH
 from rlsuite_envs.tokens.tree import PrefixTree
 
-__all__ = ["WIDTH", "Judge", "scores_of"]
+__all__ = ["WIDTH", "Judge", "at_one_width", "scores_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -47,9 +48,8 @@ class Judge:
     def scores(self, tokens: Ints, lengths: Ints, prompt_lengths: Ints) -> Floats:
         """Scores [B] of finished texts, whatever the number of texts asked for at once.
 
-        The last bits of a network's output change with the number of rows it is given. A model that
-        does not say `any_width = True` is therefore always given `WIDTH` texts, the first one
-        repeated where there are fewer.
+        A model that does not say `any_width = True` is always given `WIDTH` texts; see
+        `at_one_width`.
 
         Args:
             tokens: Prompt and new tokens, [B, W].
@@ -61,14 +61,9 @@ class Judge:
         """
         if getattr(self.model, "any_width", False):
             return self.ask(tokens, lengths, prompt_lengths)
-        scores = np.empty(len(lengths))
-        for first in range(0, len(lengths), WIDTH):
-            rows = np.full(WIDTH, first)
-            count = min(WIDTH, len(lengths) - first)
-            rows[:count] = np.arange(first, first + count)
-            answers = self.ask(tokens[rows], lengths[rows], prompt_lengths[rows])
-            scores[first : first + count] = answers[:count]
-        return scores
+        return at_one_width(
+            lambda rows: self.ask(tokens[rows], lengths[rows], prompt_lengths[rows]), len(lengths)
+        )
 
     def all_scores(self, tree: PrefixTree) -> Floats:
         """Scores of every finished text, [P, M]; sums over letters once per process.
@@ -100,6 +95,21 @@ class Judge:
         """
         found = scores_of(self.model, self.name, tokens, lengths, prompt_lengths, self.vocabulary)
         return self.scale * found
+
+
+def at_one_width(ask: Callable[[Ints], Floats], count: int) -> Floats:
+    """What `ask(rows)` answers about rows 0 to `count` - 1, asked about `WIDTH` of them at a time.
+
+    The first one of a block is repeated where there are fewer: the last bits of a network's output
+    change with the number of rows it is given.
+    """
+    found = []
+    for first in range(0, count, WIDTH):
+        asked = min(WIDTH, count - first)
+        rows = np.full(WIDTH, first)
+        rows[:asked] = np.arange(first, first + asked)
+        found.append(ask(rows)[:asked])
+    return np.concatenate(found)
 
 
 def scores_of(

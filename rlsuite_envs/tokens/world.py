@@ -32,7 +32,7 @@ from rlsuite_envs.tokens.sampling import (
     sample_texts,
     token_log_probs,
 )
-from rlsuite_envs.tokens.scoring import WIDTH, Judge
+from rlsuite_envs.tokens.scoring import WIDTH, Judge, at_one_width
 from rlsuite_envs.tokens.shapes import LETTER_TOKENS, TextShape, check_prompts, check_texts
 from rlsuite_envs.tokens.tables import MAX_NEW_TOKENS, PROMPTS
 from rlsuite_envs.tokens.tabulation import tabulate
@@ -126,18 +126,14 @@ class TokenWorld:
     def next_log_probs(self, tokens: Ints, lengths: Ints) -> Floats:
         """Log ref(a | text so far) of prefixes [B, W], asked of the model itself: [B, V].
 
-        At one width, since a network's last bits change with the number of its rows.
+        At one width; see `scoring.at_one_width`.
         """
-        rows = np.empty((len(lengths), self.shape.size))
-        for first in range(0, len(lengths), WIDTH):
-            block = np.full(WIDTH, first)
-            count = min(WIDTH, len(lengths) - first)
-            block[:count] = np.arange(first, first + count)
-            answer = self.reference_model.log_probs(tokens[block], lengths[block])
-            rows[first : first + count] = checked_rows(
-                answer, (WIDTH, self.shape.size), self._called
-            )[:count]
-        return rows
+
+        def ask(rows: Ints) -> Floats:
+            answer = self.reference_model.log_probs(tokens[rows], lengths[rows])
+            return checked_rows(answer, (WIDTH, self.shape.size), self._called)
+
+        return at_one_width(ask, len(lengths))
 
     def parts(self, tokens: Ints, lengths: Ints, prompt_lengths: Ints) -> Floats:
         """What each reward model says about finished texts, without `no_eos`: [B, K]."""

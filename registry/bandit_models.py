@@ -45,6 +45,8 @@ class BanditModel:
             and row t holds for decision t, counted from 0.
         sd: Standard deviation of the normal noise of each arm, [K]; zeros unless gaussian.
         horizon: T, at least 1.
+        best: The arm that regret is measured against, int64 [P]; by default the best of its row. In
+            an adversarial table it is one arm for all rows, and single regrets may be negative.
         lai_robbins: The slope of the regret in ln T in the limit, never a floor at a finite T; None
             where the arms change.
 
@@ -56,6 +58,7 @@ class BanditModel:
     means: Floats
     sd: Floats
     horizon: int
+    best: NDArray[np.int64] | None = None
     lai_robbins: float | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +85,13 @@ class BanditModel:
                 "BanditModel.sd must be at least 0, and 0 for every arm unless the kind is "
                 f"'gaussian'; got {self.sd.tolist()} for {self.kind!r}."
             )
+        if self.best is None:
+            object.__setattr__(self, "best", self.means.argmax(axis=1))
+        elif self.best.shape != shape[:1]:
+            raise SettingError(
+                f"BanditModel.best must name one of {shape[1]} arms for each of the {shape[0]} rows "
+                f"of means, got the shape {self.best.shape}."
+            )
 
     @property
     def n_arms(self) -> int:
@@ -101,7 +111,8 @@ class BanditModel:
     @property
     def gaps(self) -> Floats:
         """The regret of pulling each arm, [P, K]."""
-        return self.means.max(axis=1, keepdims=True) - self.means
+        assert self.best is not None
+        return np.take_along_axis(self.means, self.best[:, None], axis=1) - self.means
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

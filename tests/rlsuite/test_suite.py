@@ -8,6 +8,7 @@ import rlsuite
 from registry.catalogue import registry
 from registry.errors import SettingError, SuiteError, UnknownIdError, UnsupportedSpaceError
 from registry.specs import TaskSpec
+from rlsuite.store import Store
 from rlsuite.suite import AgentChoice, Grid, Suite, choices, load_suite
 
 GRID, Q = "rlsuite/GridWorld-v0", "rlsuite/QLearning-v0"
@@ -286,3 +287,18 @@ def test_the_classic_suite_meets_its_baselines():
     for task, agent, _, steps, episodes in cells(ours):
         seeds = {c[2] for c in cells(ours) if c[:2] == (task, agent)}
         assert (len(seeds), episodes) == (5 if steps == 1_000_000 else 10, 100)
+
+
+def test_the_baselines_are_those_of_their_suite():
+    """What is stored is finished, and was made by the settings that the suite names."""
+    wanted = {(c.task.id, c.label, c.seed): c for c in load_suite("classic-sb3").cells()}
+    path = load_suite("classic").baselines
+    with Store(path, read_only=True) as store:
+        records = {(r.task, r.agent, r.seed): r for r in store.records(lean=True)}
+    assert records.keys() <= wanted.keys()
+    assert {name[:2] for name in records} >= {("CartPole-v1", "PPO (SB3)")}
+    for name, record in records.items():
+        cell = wanted[name]
+        given = dict(record.settings) | cell.choice.settings
+        assert (record.state, record.total_timesteps) == ("ok", cell.total_timesteps)
+        assert given == record.settings, name

@@ -39,18 +39,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         }
     ),
     "parallel_env": frozenset({"kwargs", "summary"}),
-    "agent": frozenset(
-        {
-            "summary",
-            "budget_unit",
-            "requires",
-            "spaces",
-            "vectorized",
-            "promises",
-            "settings",
-            "learns",
-        }
-    ),
+    "agent": frozenset(AgentSpec.__dataclass_fields__) - {"id", "entry_point"},
     "task": frozenset(TaskSpec.__dataclass_fields__) - {"id"},
     "suite": frozenset({"summary"}),
     "oracle": frozenset({"summary"}),

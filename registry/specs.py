@@ -164,8 +164,9 @@ class AgentSpec:
 
     The class behind `entry_point` is called as `Agent(env, config, *, seed, device)` and names its
     frozen dataclass of settings in the class attribute `config_type`. `settings` are defaults of
-    this id, which keywords of `make_agent` override. A `vectorized` agent takes a Gymnasium
-    `VectorEnv` of
+    this id, which keywords of `make_agent` override. `check_settings` are the settings with which
+    the conformance kit checks it unless told otherwise: small networks where those of
+    `settings` are large. A `vectorized` agent takes a Gymnasium `VectorEnv` of
     `config.num_envs` sub-environments. `requires` may hold `"model"`: the agent plans, and is
     handed environments that reveal their `model`; `"data"`: its setting `data` names a file of
     `registry.logged_data`, and it takes no step; or `"texts"`: its environment is a
@@ -182,12 +183,14 @@ class AgentSpec:
     vectorized: bool = False
     promises: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    check_settings: Mapping[str, Any] = field(default_factory=dict)
     learns: Learns = "values"
 
     def __post_init__(self) -> None:
         check_id(self.id)
         check_entry_point(self.entry_point)
-        object.__setattr__(self, "settings", _frozen(self.settings))
+        for name in ("settings", "check_settings"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
         object.__setattr__(self, "requires", frozenset(self.requires))
         object.__setattr__(self, "promises", frozenset(self.promises))
         if self.budget_unit not in get_args(BudgetUnit):

@@ -227,6 +227,7 @@ def _deep(registry: Transaction) -> None:
         "rlsuite/SAC-v0",
         "rlsuite_agents.deep.sac:SAC",
         summary="Soft actor-critic, for continuous and discrete actions (Haarnoja et al. 2018).",
+        check_settings={"batch_size": 32, "net_arch": (32, 32)},
         vectorized=True,
         spaces=ACTOR_CRITIC,
         promises=OURS,

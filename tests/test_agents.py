@@ -19,8 +19,6 @@ SMALL = {
     "sb3/DQN-v0": {"buffer_size": 1_000, "learning_starts": 20, "net_arch": (8,)},
     "sb3/SAC-v0": {"buffer_size": 1_000, "learning_starts": 20, "net_arch": (8,)},
 }
-QUICK = {"rlsuite/SAC-v0": {"batch_size": 32, "net_arch": (32, 32)}}
-"""Where networks and minibatches are large by default: the ladder needs no such ones."""
 LADDER = {
     "one_transition_overfitted",
     "one_step_task",
@@ -44,7 +42,7 @@ def test_every_agent_is_here():
 
 @pytest.mark.parametrize("identifier", OURS)
 def test_ours_pass_every_check(identifier):
-    report = check_agent(identifier, settings=QUICK.get(identifier))
+    report = check_agent(identifier)
     assert report.ok, str(report)
     skipped = {result.name for result in report.with_status("skipped")}
     spec = registry.agent_spec(identifier)

@@ -38,7 +38,7 @@ def check_agent(
     Args:
         agent: The id of an agent, or a class that `rlsuite.benchmark` would take. A class without
             `learn` learns nothing: it is checked as it was made.
-        settings: Settings over the defaults.
+        settings: Settings over the defaults and the `check_settings` of its spec.
         env: The id of a task to check the contract on, instead of a five-state walk. The ladder of
             tiny tasks is the same for all.
         env_kwargs: Keywords of that environment.

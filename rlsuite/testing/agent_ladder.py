@@ -1,6 +1,6 @@
 """The sanity ladder: tiny tasks in order of difficulty; the first that fails names the fault.
 
-Every rung is climbed within `ladder_steps` steps, in the agent's own settings. Where the known
+Every rung is climbed within `ladder_steps` steps, in the settings of the subject. Where the known
 answer depends on them, `gamma` is set, `target_update_interval`, since a target that stands still
 for thousands of steps needs a longer budget, and of agents that plan `horizon`. An answer counts
 when it stands at three looks in a row.

@@ -345,7 +345,8 @@ def agent_subject(
 
     A class is called as `cls(env, seed=seed)`, or, where it names its settings in `config_type`, as
     `cls(env, config, seed=seed, device="cpu")`. It promises nothing unless `spec` says so, and
-    without a method `learn` it learns nothing.
+    without a method `learn` it learns nothing. `settings` stand over the `check_settings` of its
+    spec.
 
     Raises:
         UnknownIdError: no agent, or no environment, has this id.
@@ -370,7 +371,9 @@ def agent_subject(
         name=spec.id if isinstance(agent, str) else agent.__name__,
         spec=spec,
         agent_type=agent_type,
-        config=make_config(spec, agent_type, given) if has_config else None,
+        config=make_config(spec, agent_type, {**spec.check_settings, **given})
+        if has_config
+        else None,
         env=task,
         is_class=not isinstance(agent, str),
         settings=given,

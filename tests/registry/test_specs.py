@@ -56,9 +56,11 @@ def test_a_missing_name_is_named():
 
 
 def test_specs_are_frozen_all_the_way_down():
-    spec = AgentSpec(id="a/B-v0", entry_point="m:C", settings={"epsilon": 0.1})
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        spec.settings["epsilon"] = 1.0  # type: ignore[index]
+    some = {"epsilon": 0.1}
+    spec = AgentSpec(id="a/B-v0", entry_point="m:C", settings=some, check_settings=some)
+    for settings in (spec.settings, spec.check_settings):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            settings["epsilon"] = 1.0  # type: ignore[index]
     entry = Entry(kind="agent", id="a/B-v0", entry_point="m:C", provenance=OURS, meta={"x": 1})
     with pytest.raises(TypeError, match="does not support item assignment"):
         entry.meta["x"] = 2  # type: ignore[index]

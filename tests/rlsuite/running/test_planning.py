@@ -131,7 +131,7 @@ CLASSIFIED = {
         "settings": THROUGH,
         # the benchmark reads these, and they stand in the source of who registers the agent
         **dict.fromkeys(("budget_unit", "requires", "vectorized", "promises"), THROUGH),
-        **dict.fromkeys(("summary", "spaces", "learns"), OUT),
+        **dict.fromkeys(("summary", "spaces", "learns", "check_settings"), OUT),
     },
     AgentChoice: {"agent": IN, "settings": IN},
     Cell: {

@@ -438,6 +438,15 @@ def test_other_ground_than_the_walk():
     assert report.ok, str(report)
 
 
+def test_settings_for_checks_stand_between_the_defaults_and_what_is_named():
+    spec = spec_of(Good, settings={"gamma": 0.5}, check_settings={"gamma": 0.6, "epsilon": 0.2})
+    config = agent_subject(Good, spec=spec, settings={"epsilon": 0.3}).config
+    assert config == replace(DEFAULT, gamma=0.6, epsilon=0.3)
+    small = agent_subject("rlsuite/SAC-v0").config
+    assert (small.net_arch, small.batch_size) == ((32, 32), 32)
+    assert agent_subject("rlsuite/SAC-v0", settings={"net_arch": [8]}).config.net_arch == (8,)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(UnknownIdError, match="there is no agent 'rlsuite/QLerning-v0'"):
         check_agent("rlsuite/QLerning-v0")

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "best_beta_mean",
     "beta_best_probabilities",
     "first_unpulled",
     "linear_value",
+    "note_beta",
+    "note_reward",
     "quadratic_form",
     "running_mean",
     "sherman_morrison",
@@ -29,6 +32,28 @@ __all__ = [
 def running_mean(mean: float, n: int, x: float) -> float:
     """The mean of n values from the mean of the first n - 1 and the n-th, x (S&B eq. 2.3)."""
     return mean + (x - mean) / n
+
+
+def note_reward(counts: Any, means: Any, arm: int, r: float) -> None:
+    """Counts a pull and moves the sample mean of its arm, in place. Rows: [K]."""
+    counts[arm] += 1
+    means[arm] = running_mean(means[arm], counts[arm], r)
+
+
+def note_beta(alpha: Any, beta: Any, arm: int, r: float) -> None:
+    """α ← α + r, β ← β + 1 - r of one arm, in place; r in [0, 1]. Rows: [K]."""
+    alpha[arm] += r
+    beta[arm] += 1.0 - r
+
+
+def best_beta_mean(alpha: Any, beta: Any, mask: Any) -> int:
+    """The allowed arm of the largest α / (α + β), the lowest index of several. Rows: [K]."""
+    best, largest = -1, -1.0
+    for a in range(len(alpha)):
+        mean = alpha[a] / (alpha[a] + beta[a])
+        if (mask is None or mask[a]) and mean > largest:
+            best, largest = a, mean
+    return best
 
 
 def first_unpulled(counts: Any, mask: Any) -> int:

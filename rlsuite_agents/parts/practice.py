@@ -32,11 +32,13 @@ __all__ = [
     "Linear",
     "Power",
     "action_probabilities",
+    "check_epsilon",
     "check_practice",
     "check_soft",
     "check_step_size",
     "practice_of",
     "probabilities",
+    "schedule_of",
 ]
 
 
@@ -135,13 +137,13 @@ def check_practice(config: Any) -> None:
     """
     if hasattr(config, "step_size"):
         check_step_size(config)
-    _check_epsilon(config)
+    check_epsilon(config)
     _check_exploration(config)
     check_range(config, "gamma", "[0, 1]")
     check_range(config, "initial_value", "(-inf, inf)")
 
 
-def _check_epsilon(config: Any) -> None:
+def check_epsilon(config: Any) -> None:
     """Raises `SettingError` unless `epsilon` is a probability, or a schedule of some."""
     _keep_text(config, "epsilon")
     if not _is_schedule(_read(config.epsilon), 0.0, 1.0):
@@ -270,6 +272,11 @@ def _schedule(value: Any) -> Schedule:
         numbers = (float(x) for x in (value.first, value.last, value.steps))
         return Schedule(SCHEDULES[type(value)], *numbers)
     return Schedule(rules.CONSTANT, float(value), 0.0, 1.0)
+
+
+def schedule_of(setting: float | str) -> Schedule:
+    """The schedule that a setting names; a number is a constant one."""
+    return _schedule(_read(setting))
 
 
 def _is_schedule(value: Any, low: float, high: float) -> bool:

@@ -68,8 +68,10 @@ def make(make_chain, make_contexts):
 
 def snapshot(agent):
     """Everything an agent has learned and will draw from, bit for bit."""
-    names = ("counts", "means", "alpha", "beta", "_theta", "_a_inv")
+    names = ("_theta", "_a_inv")
     learned = {name: getattr(agent, name) for name in names if hasattr(agent, name)}
+    if hasattr(agent, "beliefs"):
+        learned |= {name: array.tolist() for name, array in agent.saved().items()}
     if hasattr(agent, "tables"):
         learned |= {name: array.tolist() for name, array in arrays_of(agent.tables).items()}
     generators = [generator_state(agent.rng), generator_state(agent.prediction_rng)]

@@ -58,8 +58,8 @@ def greedy_arm(agent, mask=None):
 
 def test_sample_means():
     agent = fed(EpsilonGreedy(Arms(), seed=0), (0, 1), (0, 0), (2, 0.25))
-    assert agent.means == [0.5, 0.0, 0.25]
-    assert agent.counts == [2, 0, 1]
+    assert agent.beliefs.means == [0.5, 0.0, 0.25]
+    assert agent.beliefs.counts == [2, 0, 1]
 
 
 def test_epsilon_greedy_shares_its_probability():
@@ -75,7 +75,7 @@ def test_epsilon_greedy_shares_its_probability():
 
 def test_initial_value_is_that_of_arms_never_pulled():
     agent = fed(EpsilonGreedy(Arms(), EpsilonGreedyConfig(initial_value=5), seed=0), (0, 1))
-    assert agent.means == [1.0, 5.0, 5.0]
+    assert agent.beliefs.means == [1.0, 5.0, 5.0]
     assert greedy_arm(agent) == 1
 
 
@@ -101,7 +101,7 @@ def test_ucb1_by_hand():
     """After 1, 2 and 6 pulls of mean ½: √(2 ln 9 / n) decides for the arm pulled least."""
     agent = fed(UCB1(Arms(), seed=0), *[(0, 0.5)], *[(1, 0.5)] * 2, *[(2, 0.5)] * 6)
     np.testing.assert_array_equal(sampled(agent), [1, 0, 0])
-    assert agent._indices[1] == pytest.approx(0.5 + math.sqrt(2 * math.log(9) / 2))
+    assert agent.beliefs.scratch_indices[1] == pytest.approx(0.5 + math.sqrt(2 * math.log(9) / 2))
 
 
 def test_exploration_is_the_width():
@@ -115,8 +115,8 @@ def test_exploration_is_the_width():
 
 def test_thompson_counts_successes_and_failures():
     agent = fed(ThompsonSampling(Arms(), seed=0), (0, 1), (0, 0), (0, 1), (2, 0.25))
-    assert agent.alpha == [3.0, 1.0, 1.25]
-    assert agent.beta == [2.0, 1.0, 1.75]
+    assert agent.beliefs.alpha == [3.0, 1.0, 1.25]
+    assert agent.beliefs.beta == [2.0, 1.0, 1.75]
 
 
 def test_thompson_probabilities_by_hand():
@@ -140,8 +140,8 @@ def test_thompson_probabilities_follow_every_pull():
 def test_priors():
     config = ThompsonSamplingConfig(prior_alpha=3.0, prior_beta=0.5)
     agent = ThompsonSampling(Arms(), config, seed=0)
-    assert agent.alpha == [3.0] * 3
-    assert agent.beta == [0.5] * 3
+    assert agent.beliefs.alpha == [3.0] * 3
+    assert agent.beliefs.beta == [0.5] * 3
 
 
 @pytest.mark.parametrize("reward", [-0.1, 1.5, float("nan")])
@@ -149,7 +149,7 @@ def test_thompson_refuses_rewards_that_are_no_fraction(reward):
     agent = ThompsonSampling(Arms(), seed=0)
     with pytest.raises(InvalidObservationError, match=r"rewards in \[0, 1\], got .* from arm"):
         fed(agent, (1, reward))
-    assert agent.alpha == [1.0] * 3
+    assert agent.beliefs.alpha == [1.0] * 3
 
 
 def test_linucb_by_hand():
@@ -201,10 +201,10 @@ def test_beliefs_outlive_an_episode_but_not_an_instance(cls):
 
     def pulls(agent):
         if cls is ThompsonSampling:
-            return sum(agent.alpha) + sum(agent.beta) - 6
+            return sum(agent.beliefs.alpha) + sum(agent.beliefs.beta) - 6
         if cls is LinUCB:
             return sum((np.trace(np.linalg.inv(m)) - 2) / 2 for m in agent.a_inv)  # |x|² = 2
-        return sum(agent.counts)
+        return sum(agent.beliefs.counts)
 
     assert pulls(learn_online(cls(Arms(), seed=0), 27)) == pytest.approx(27)
     assert pulls(learn_online(cls(Arms(fresh=True), seed=0), 27)) == pytest.approx(7)

@@ -19,6 +19,7 @@ from registry.errors import (
 from registry.logged_data import LoggedData
 from registry.plugins import load_plugins as _load_plugins
 from registry.specs import TaskSpec
+from rlsuite import ope as ope
 from rlsuite.benchmarking import (
     BenchmarkResult,
     CellFinished,

@@ -23,7 +23,7 @@ from rlsuite.episodes import Seat, driver_for, stack
 from rlsuite.evaluation import MAX_STEPS, Evaluator, check_whole
 from rlsuite.isolation import global_streams
 
-__all__ = ["collect", "described"]
+__all__ = ["Watched", "collect", "described"]
 
 LARGEST_TABLE = 100_000
 """States up to which a policy is asked once for its probabilities in all of them."""
@@ -158,15 +158,22 @@ class _Row(NamedTuple):
     next_mask: Any
 
 
-class _Watched(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps the last step: the action as it was taken, and what came of it."""
+class Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps the last step: the action as it was taken, and what came of it; and the last info."""
 
     last: tuple[Any, ...] = ()
+    info: Mapping[str, Any] = {}
+
+    def reset(self, **keywords: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets, and keeps the info."""
+        observation, info = self.env.reset(**keywords)
+        self.info = info
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps, and keeps it."""
         outcome = self.env.step(action)
-        observation, reward, terminated, truncated, _ = outcome
+        observation, reward, terminated, truncated, self.info = outcome
         self.last = (action, float(reward), np.array(observation), bool(terminated), truncated)
         return outcome
 
@@ -175,7 +182,7 @@ def _transitions(
     policy: Any, env: gym.Env[Any, Any], root: int, deterministic: bool, cap: int
 ) -> Iterator[_Row]:
     """One transition after the other, for ever."""
-    watched = _Watched(env)
+    watched = Watched(env)
     seat = Seat(watched)
     driver = driver_for(policy, watched, deterministic)
     episode, over = 0, True

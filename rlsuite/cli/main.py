@@ -24,6 +24,7 @@ from rlsuite.cli import (
     export,
     importing,
     listing,
+    ope,
     play,
     plot,
     plugins,
@@ -42,8 +43,8 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        first = ["list", "train", "evaluate", "collect", "play", "plot", "bench", "sql", "export"]
-        return [*first, "import", "check", "plugins", "doctor"]
+        first = ["list", "train", "evaluate", "collect", "ope", "play", "plot", "bench", "sql"]
+        return [*first, "export", "import", "check", "plugins", "doctor"]
 
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ app.add_typer(listing.app, name="list")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("collect")(collect.collect)
+app.command("ope")(ope.ope)
 app.command("play")(play.play)
 app.command("plot")(plot.plot)
 app.add_typer(bench.app, name="bench")

@@ -19,6 +19,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "collect",
+    "ope",
     "play",
     "plot",
     "bench",
@@ -49,6 +50,7 @@ HEAVY = [
     "pandas",
     "pyarrow",
     "jinja2",
+    "sklearn",
 ]
 ALL_HELPS = f"""
 import contextlib, io, json, sys

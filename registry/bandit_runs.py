@@ -5,17 +5,17 @@ Notation: R runs of T decisions, C marks (steps at which single runs are looked 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.bandit_models import BanditModel
+from registry.bandit_models import BanditModel, ContextualModel
 from registry.errors import SettingError
 
-__all__ = ["BanditBlock", "RunsBandits", "merged"]
+__all__ = ["BanditBlock", "RunsBandits", "RunsContextual", "merged"]
 
 Floats = NDArray[np.float64]
 
@@ -106,6 +106,36 @@ class RunsBandits(Protocol):
 
         Args:
             models: The problem of all runs, or one for each.
+            seed: Root of all streams.
+            runs: Numbers of the runs, from 0.
+            config: Settings of the policy; None for the default.
+            marks: Steps at which single runs are looked at; the horizon is always added.
+        """
+        ...
+
+
+@runtime_checkable
+class RunsContextual(Protocol):
+    """A policy class that plays many whole runs with contexts in one call."""
+
+    def run_contextual(
+        self,
+        draw: Callable[[np.random.Generator], ContextualModel],
+        *,
+        seed: int,
+        runs: range,
+        config: Any = None,
+        marks: Sequence[int] | None = None,
+    ) -> BanditBlock:
+        """Plays the runs of those numbers; called on the class.
+
+        Run r is `draw(generator(seed, Stream.ENVIRONMENT, r))`, whatever the policy, which draws
+        from `generator(seed, Stream.AGENT, r)`. Simple regret is that of the arm believed to be the
+        best in the context of the mark.
+
+        Args:
+            draw: Draws the contexts and potential outcomes of a run, all of one shape, such as
+                `env.unwrapped.contextual_model`.
             seed: Root of all streams.
             runs: Numbers of the runs, from 0.
             config: Settings of the policy; None for the default.

@@ -23,7 +23,16 @@ from rlsuite_agents.parts.compiled import bound
 from rlsuite_agents.parts.spaces import Detached
 from rlsuite_agents.parts.tables import member_rule, stacked
 
-__all__ = ["compiled_runs", "plain_runs", "runs_loop"]
+__all__ = [
+    "add_run",
+    "block_of",
+    "check_runs",
+    "compiled_runs",
+    "empty_record",
+    "mark_steps",
+    "plain_runs",
+    "runs_loop",
+]
 
 RULES = ("choose", "update", "best")
 """Of a policy, bound by name into the loop."""
@@ -167,7 +176,7 @@ def compiled_runs(
         InvalidObservationError: the arms pay what the policy does not take.
     """
     problem, horizon, steps = _checked(policy, models, runs, marks)
-    record = _room(horizon, len(runs), len(steps))
+    record = empty_record(horizon, len(runs), len(steps))
     settings = policy.config_type() if config is None else config
     fresh = policy.rules.start(settings, problem.means.shape[2])
     loop = _loop_of(policy, fresh)
@@ -179,7 +188,7 @@ def compiled_runs(
         rngs: Any = [generator(seed, Stream.AGENT, r) for r in block]
         rngs = np.stack([pcg64.words(g) for g in rngs]) if size > 1 else rngs[0]
         loop(first, problem, many, luck, rngs, steps, record)
-    return _block(record, horizon, runs, steps, compiled=True)
+    return block_of(record, horizon, runs, steps, compiled=True)
 
 
 def plain_runs(
@@ -201,7 +210,7 @@ def plain_runs(
         marks: steps at which single runs are looked at.
     """
     problem, horizon, steps = _checked(None, models, runs, marks)
-    record, n_arms = _room(horizon, len(runs), len(steps)), problem.means.shape[2]
+    record, n_arms = empty_record(horizon, len(runs), len(steps)), problem.means.shape[2]
     env, seen = Detached(Box(0.0, 1.0, (1,), np.float32), Discrete(n_arms)), np.ones(1, np.float32)
     for k, r in enumerate(runs):
         agent, rng = make_agent(env), generator(seed, Stream.AGENT, r)
@@ -221,11 +230,11 @@ def plain_runs(
             for c in np.flatnonzero(steps == t + 1):
                 believed = int(agent.predict(seen, deterministic=True)[0])
                 record.simple_regret_at[k, c] = gaps[t, believed]
-        _add(record, k, regret, rewards, steps)
-    return _block(record, horizon, runs, steps, compiled=False)
+        add_run(record, k, regret, rewards, steps)
+    return block_of(record, horizon, runs, steps, compiled=False)
 
 
-def _add(record: Record, k: int, regret: Floats, rewards: Floats, steps: Any) -> None:
+def add_run(record: Record, k: int, regret: Floats, rewards: Floats, steps: Any) -> None:
     """Adds a run to the record; cumulative sums go in the order of the compiled loop."""
     summed, optimal = np.cumsum(regret), (regret == 0.0).astype(np.float64)
     record.regret_sum[:] += summed
@@ -243,8 +252,7 @@ def _checked(
 ) -> tuple[Problem, int, NDArray[np.int64]]:
     """The problem as arrays, its horizon, and the marks with the horizon."""
     each = [models] if isinstance(models, BanditModel) else list(models)
-    if not runs or runs.start < 0 or runs.step < 1:
-        raise SettingError(f"runs must be a rising range of at least one number, got {runs!r}.")
+    check_runs(runs)
     if not isinstance(models, BanditModel) and len(each) != len(runs):
         raise SettingError(f"one model for each of the {len(runs)} runs, got {len(each)}.")
     first = each[0]
@@ -252,9 +260,7 @@ def _checked(
         raise SettingError("the models of one block of runs must have one horizon and one kind.")
     if any(m.means.shape != first.means.shape for m in each):
         raise SettingError("the models of one block of runs must have one shape.")
-    steps = np.unique(np.array([*(marks or ()), first.horizon], np.int64))
-    if steps[0] < 1 or steps[-1] > first.horizon:
-        raise SettingError(f"marks are steps from 1 to {first.horizon}, got {list(marks or ())!r}.")
+    steps = mark_steps(marks, first.horizon)
     problem = Problem(
         means=np.stack([m.means for m in each]),
         gaps=np.stack([m.gaps for m in each]),
@@ -266,6 +272,20 @@ def _checked(
     return problem, first.horizon, steps
 
 
+def check_runs(runs: range) -> None:
+    """Raises `SettingError` unless these are numbers of runs, at least one."""
+    if not runs or runs.start < 0 or runs.step < 1:
+        raise SettingError(f"runs must be a rising range of at least one number, got {runs!r}.")
+
+
+def mark_steps(marks: Sequence[int] | None, horizon: int) -> NDArray[np.int64]:
+    """The marks and the horizon, rising; raises `SettingError` where one is no step."""
+    steps = np.unique(np.array([*(marks or ()), horizon], np.int64))
+    if steps[0] < 1 or steps[-1] > horizon:
+        raise SettingError(f"marks are steps from 1 to {horizon}, got {list(marks or ())!r}.")
+    return steps
+
+
 def _check_unit_rewards(policy: Any, kind: str, problem: Problem) -> None:
     low, high = problem.means.min(), problem.means.max()
     if problem.sd.any() or low < 0.0 or high > 1.0:
@@ -275,13 +295,13 @@ def _check_unit_rewards(policy: Any, kind: str, problem: Problem) -> None:
         )
 
 
-def _room(horizon: int, runs: int, marks: int) -> Record:
+def empty_record(horizon: int, runs: int, marks: int) -> Record:
     sums = (np.zeros(horizon) for _ in range(5))
     rows = ((runs, marks), (runs, marks), (runs,), (runs,))
     return Record(*sums, *(np.zeros(shape) for shape in rows))
 
 
-def _block(
+def block_of(
     record: Record, horizon: int, runs: range, marks: NDArray[np.int64], *, compiled: bool
 ) -> BanditBlock:
     return BanditBlock(

@@ -24,6 +24,7 @@ __all__ = [
     "moss_indices",
     "optimistic",
     "optimistic_probabilities",
+    "per_pull",
     "total",
     "ucb_tuned_indices",
     "window_ucb_indices",
@@ -55,6 +56,12 @@ def total(counts: Any) -> Any:
     for a in range(1, len(counts)):
         t += counts[a]
     return t
+
+
+def per_pull(counts: Any, sums: Any, out: Any) -> None:
+    """Writes sums / counts into `out`, 0 where an arm was never pulled. Rows: [K]."""
+    for a in range(len(counts)):
+        out[a] = sums[a] / counts[a] if counts[a] > 0 else 0.0
 
 
 def ucb_tuned_indices(means: Any, squares: Any, counts: Any, out: Any) -> None:

@@ -19,10 +19,12 @@ __all__ = [
     "best_probabilities",
     "beta_quantile",
     "beta_survival",
+    "log_beta_of",
     "log_gamma",
     "nig_best_probabilities",
     "nig_update",
     "normal_best_probabilities",
+    "surely_below",
     "thompson_nig",
     "thompson_normal",
 ]
@@ -87,18 +89,28 @@ def _fraction(a: float, b: float, x: float) -> float:
     return h
 
 
+def surely_below(a: float, b: float, x: float, log_beta: float, tail: float) -> bool:
+    """Whether a bound shows that P(X > x) < `tail` for X ~ Beta(a, b): False says nothing.
+
+    The series of the incomplete beta function is below a geometric one with its first two terms, or
+    with the ratio 1 - x where that is larger.
+    """
+    y = 1.0 - x
+    ratio = max((a + b) * y / (b + 1.0), y)
+    if ratio >= 1.0:
+        return False
+    log_front = a * math.log(x) + b * math.log1p(-x) - log_beta
+    return log_front < math.log(tail * b * (1.0 - ratio))
+
+
 def beta_quantile(a: float, b: float, tail: float, low: float, log_beta: float) -> float:
     """The x with P(X > x) = `tail` for X ~ Beta(a, b), not below `low`, to about 1e-12.
 
     Newton's method on ln P, kept in a bracket. `low`: a number that is known to lie below x, or 0.
     """
-    high = 1.0
-    mean = a / (a + b)
-    x = min(max(mean, low), 1.0 - 1e-9)
-    spread = math.sqrt(mean * (1.0 - mean) / (a + b + 1.0))
-    guess = mean + spread * _score(tail)
-    if low < guess < 1.0:
-        x = guess
+    high, x = 1.0, _guess(a, b, tail)
+    if not low < x < high:
+        x = 0.5 * (low + high)
     for _ in range(100):
         survival = beta_survival(a, b, x, log_beta)
         if survival > tail:
@@ -106,49 +118,88 @@ def beta_quantile(a: float, b: float, tail: float, low: float, log_beta: float) 
         else:
             high = x
         density = math.exp((a - 1.0) * math.log(x) + (b - 1.0) * math.log1p(-x) - log_beta)
-        x_next = x
+        x_next = -1.0
         if survival > 0.0 and density > 0.0:
             x_next = x + survival * math.log(survival / tail) / density
-        if not low < x_next < high:
+        newton = low < x_next < high
+        if not newton:
             x_next = 0.5 * (low + high)
         step = abs(x_next - x)
         x = x_next
-        if step <= 1e-12 * x or high - low <= 1e-15:
-            break
+        if (newton and step <= 1e-7 * min(x, 1.0 - x)) or high - low <= 1e-15:
+            break  # the error left is of the order of the square of the step
     return x
 
 
+def _guess(a: float, b: float, tail: float) -> float:
+    """Roughly the quantile of Beta(a, b) (Abramowitz & Stegun 26.5.22; normal for a, b below 1)."""
+    y = _score(tail)
+    if min(a, b) < 1.0:
+        mean = a / (a + b)
+        return mean + y * math.sqrt(mean * (1.0 - mean) / (a + b + 1.0))
+    p, q = 1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0)
+    curve, h = (y * y - 3.0) / 6.0, 2.0 / (p + q)
+    root = math.sqrt(max(h + curve, 0.0))
+    w = -y * root / h - (q - p) * (curve + 5.0 / 6.0 - 2.0 / (3.0 * h))
+    return a / (a + b * math.exp(2.0 * w))
+
+
 def _score(tail: float) -> float:
-    """A rough standard score with that much above it (Abramowitz & Stegun 26.2.22)."""
+    """A rough standard score with that much above it (Abramowitz & Stegun 26.2.23)."""
     p = min(tail, 1.0 - tail)
     if p <= 0.0:
         return 0.0
     t = math.sqrt(-2.0 * math.log(p))
-    z = t - (2.30753 + 0.27061 * t) / (1.0 + t * (0.99229 + 0.04481 * t))
+    z = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (
+        1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
+    )
     return z if tail < 0.5 else -z
 
 
-def bayes_ucb_indices(alpha: Any, beta: Any, tail: float, mask: Any, out: Any) -> None:
+def log_beta_of(alpha: Any, beta: Any, arm: int) -> float:
+    """The logarithm of B(α, β) of one arm."""
+    a, b = alpha[arm], beta[arm]
+    return log_gamma(a) + log_gamma(b) - log_gamma(a + b)
+
+
+def bayes_ucb_indices(
+    alpha: Any, beta: Any, log_beta: Any, tail: float, mask: Any, out: Any
+) -> None:
     """Writes posterior quantiles of the level 1 - `tail` of Beta(α_a, β_a), as far as they matter.
 
     One probability decides whether an arm's quantile is above the largest one so far (Kaufmann,
     Cappé & Garivier 2012, algorithm 1); only then is it computed. An arm that is certain to lose
     gets -1. Arms of the same posterior get the same number. With a `tail` of 1 all quantiles are 0.
+
+    Args:
+        alpha: α [K].
+        beta: β [K].
+        log_beta: ln B(α, β), [K].
+        tail: in (0, 1].
+        mask: [K], or None.
+        out: [K].
     """
-    k, winner, start = len(alpha), -1, _promising(alpha, beta, tail)
+    k, winner, first = len(alpha), -1, _promising(alpha, beta, tail)
     for i in range(k):
-        a = (start + i) % k
+        a = (first + i) % k
         out[a] = 0.0 if tail >= 1.0 else -1.0
         if tail >= 1.0 or not (mask is None or mask[a]):
             continue
-        if winner >= 0 and alpha[a] == alpha[winner] and beta[a] == beta[winner]:
-            out[a] = out[winner]
-            continue
-        log_beta = log_gamma(alpha[a]) + log_gamma(beta[a]) - log_gamma(alpha[a] + beta[a])
-        low = 0.0 if winner < 0 else out[winner]
-        if winner < 0 or beta_survival(alpha[a], beta[a], low, log_beta) > tail:
-            out[a] = beta_quantile(alpha[a], beta[a], tail, low, log_beta)
+        if winner < 0:
+            out[a] = beta_quantile(alpha[a], beta[a], tail, 0.0, log_beta[a])
             winner = a
+        elif alpha[a] == alpha[winner] and beta[a] == beta[winner]:
+            out[a] = out[winner]
+        elif _above(alpha[a], beta[a], out[winner], log_beta[a], tail):
+            out[a] = beta_quantile(alpha[a], beta[a], tail, out[winner], log_beta[a])
+            winner = a
+
+
+def _above(a: float, b: float, x: float, log_beta: float, tail: float) -> bool:
+    """Whether the quantile is above x: P(X > x) > `tail`."""
+    if surely_below(a, b, x, log_beta, tail):
+        return False
+    return beta_survival(a, b, x, log_beta) > tail
 
 
 def _promising(alpha: Any, beta: Any, tail: float) -> int:

@@ -89,8 +89,8 @@ class BanditModel:
             object.__setattr__(self, "best", self.means.argmax(axis=1))
         elif self.best.shape != shape[:1]:
             raise SettingError(
-                f"BanditModel.best must name one of {shape[1]} arms for each of the {shape[0]} rows "
-                f"of means, got the shape {self.best.shape}."
+                f"BanditModel.best must name one of {shape[1]} arms for each of the {shape[0]} "
+                f"rows of means, got the shape {self.best.shape}."
             )
 
     @property

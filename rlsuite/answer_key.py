@@ -97,13 +97,16 @@ def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
     if strange:
         name = type(strange[0]).__name__
         return AnswerKey(oracle=oracle, why_not=f"sampled: {name} changes what is observed")
-    exact = oracle.provenance == "exact" and oracle.scope == "task"
+    listed = not getattr(oracle, "continuum", False)
+    exact = oracle.provenance == "exact" and oracle.scope == "task" and listed
     return AnswerKey(oracle=oracle, exact=exact, why_not=_reservation(oracle))
 
 
 def _reservation(oracle: Oracle) -> str:
     if oracle.scope == "instance":
         return "no score: the answer key holds only for the layout or arms of one episode"
+    if getattr(oracle, "continuum", False):
+        return "sampled: what is observed is a continuum, which no exact answer can list"
     return "the optimal return is a bound, not exact" if oracle.provenance == "bound" else ""
 
 

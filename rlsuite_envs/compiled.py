@@ -16,9 +16,10 @@ __all__ = ["Compiled", "compiled"]
 class Compiled:
     """A function in machine code. Nothing is imported or compiled before the first call.
 
-    Functions of this kind may call each other by their global names. What is compiled is kept on
-    disk beside the source file, or in the user's cache folder, and found there by the next process;
-    where neither can be written, it is compiled once per process.
+    Functions of this kind may call each other by their global names, and plain functions of
+    `registry`, which are compiled with them. What is compiled is kept on disk beside the source
+    file, or in the user's cache folder, and found there by the next process; where neither can be
+    written, it is compiled once per process.
 
     Attributes:
         function: The plain function.
@@ -56,7 +57,7 @@ class Compiled:
         code = self.function.__code__
         parts = [code.co_code.hex(), repr(code.co_consts), repr(code.co_names)]
         for name in code.co_names:
-            value = self.function.__globals__.get(name)
+            value = _callee(self.function.__globals__.get(name))
             if isinstance(value, Compiled):
                 parts.append(value.digest())
             elif isinstance(value, bool | int | float | np.generic):
@@ -69,7 +70,7 @@ class Compiled:
         helpers = {
             name: value.machine
             for name in plain.__code__.co_names
-            if isinstance(value := plain.__globals__.get(name), Compiled)
+            if isinstance(value := _callee(plain.__globals__.get(name)), Compiled)
         }
         bound = FunctionType(
             plain.__code__, {**plain.__globals__, **helpers}, plain.__name__, plain.__defaults__
@@ -77,6 +78,18 @@ class Compiled:
         bound.__module__ = plain.__module__
         bound.__qualname__ = f"{plain.__qualname__}_{self.digest()}"
         return bound
+
+
+@functools.cache
+def _shared(function: FunctionType) -> Compiled:
+    """A function of `registry`, compiled once for all that call it."""
+    return Compiled(function)
+
+
+def _callee(value: Any) -> Any:
+    """What a global name means in machine code."""
+    shared = isinstance(value, FunctionType) and value.__module__.startswith("registry.")
+    return _shared(value) if shared else value
 
 
 def compiled(function: Callable[..., Any]) -> Compiled:

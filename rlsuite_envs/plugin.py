@@ -134,6 +134,31 @@ def _bandits(registry: Transaction) -> None:
         deterministic=False,
         family="contextual bandit",
     )
+    for name, steps, family, summary in (
+        ("Gaussian", 1000, "bandit", "The 10-armed testbed of Sutton & Barto: normal rewards."),
+        ("Adversarial", 1000, "bandit", "Five arms whose rewards an adversary wrote down before."),
+        ("Drifting", 1000, "bandit", "Five arms that pay 0 or 1, and change places half-way."),
+        (
+            "Wheel",
+            1000,
+            "contextual bandit",
+            "A point of a disc; far out, one of five arms pays 50.",
+        ),
+        ("Classification", 1000, "contextual bandit", "Handwritten digits: name what you see."),
+    ):
+        registry.add_env(
+            f"rlsuite/{name}Bandit-v0",
+            f"rlsuite_envs.bandits.{name.lower()}:{name}Bandit",
+            vector_entry_point=f"rlsuite_envs.vector.bandits:{name.lower()}_bandit",
+            summary=summary,
+        )
+        registry.add_task(
+            f"rlsuite/{name}Bandit-v0",
+            total_timesteps=steps,
+            metric="learning_regret",
+            deterministic=False,
+            family=family,
+        )
 
 
 def _tokens(registry: Transaction) -> None:

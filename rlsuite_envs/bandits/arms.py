@@ -13,6 +13,7 @@ from registry.errors import InvalidActionError
 __all__ = [
     "arm_index",
     "bernoulli_kl",
+    "gaussian_lai_robbins_constant",
     "lai_robbins_constant",
 ]
 
@@ -53,3 +54,13 @@ def lai_robbins_constant(means: Sequence[float]) -> float:
     """
     best = max(means)
     return math.fsum((best - mean) / bernoulli_kl(mean, best) for mean in means if mean < best)
+
+
+def gaussian_lai_robbins_constant(means: Sequence[float], sd: float) -> float:
+    """The same constant of arms with normal rewards of one standard deviation, known to all.
+
+    kl(μ_a, μ*) = (μ* - μ_a)² / (2 sd²), so C(μ) = Σ_{a: μ_a < μ*} 2 sd² / (μ* - μ_a). 0 where all
+    arms are equal, or where rewards have no noise.
+    """
+    best = max(means)
+    return math.fsum(2.0 * sd * sd / (best - mean) for mean in means if mean < best)

@@ -1,58 +1,71 @@
-"""The contextual bandit: the payoff of an arm is linear in a context of plus and minus ones."""
+"""The contextual bandit: what an arm pays depends on a context of plus and minus ones."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Literal
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from registry.bandit_models import ContextualModel
 from registry.errors import SettingError
-from rlsuite_envs.bandits.arms import arm_index
-from rlsuite_envs.bandits.oracle import BanditOracle
-from rlsuite_envs.checks import check_count, check_real, check_state, generator_from
+from rlsuite_envs.bandits.base import Bandit
+from rlsuite_envs.bandits.contexts import Contexts
+from rlsuite_envs.checks import check_count, check_real
 from rlsuite_envs.rendering.arms import Bounds
-from rlsuite_envs.rendering.bandit import BanditDisplay, BanditScene, bandit_display
-from rlsuite_envs.rendering.display import render, render_metadata
-from rlsuite_envs.rendering.tabular import digit_keys
 
-__all__ = ["ContextualBandit", "all_contexts", "draw_theta", "linear_means"]
+__all__ = ["ContextualBandit", "all_contexts", "draw_network", "draw_theta", "linear_means"]
 
 LARGEST_TABLE = 2**22
 """Largest number of (context, arm) pairs: the answer key enumerates them."""
 
+NOISE, STEEPNESS, HIDDEN = 1.0, 2.0, 16
 
-class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
-    """See a context x, pull arm a, receive x . θ_a plus noise (the linear model of Li et al. 2010).
+ABOVE_0 = "a number from 1e-12 to 1e12"
+
+Payoff = Literal["linear", "logistic", "neural"]
+
+
+class ContextualBandit(Bandit):
+    """See a context x, pull arm a, be paid by a function of x (Li et al. 2010, for the linear one).
 
     Context number i has x_j = +1 where bit j of i is set and -1 elsewhere; all 2^d contexts are
     equally likely, at every step, whatever the action. The observation is the context of the next
     decision. An episode has `horizon` steps and is then truncated; it never terminates.
 
+    The expected reward of arm a is, with `payoff=`
+
+    * `"linear"`: x . θ_a;
+    * `"logistic"`: 1 / (1 + exp(-steepness x . θ_a)), and the reward is 1 with this probability,
+      else 0;
+    * `"neural"`: v_a . relu(W x), of one hidden layer that the arms share.
+
     Draws: a reset takes one uniform u for the first context, number floor(2^d u). A step takes two:
-    u for the noise, reward = x . θ_a + noise (2u - 1), then one for the next context.
+    u for the reward, which is the expected one plus noise (2u - 1), or logistic: 1 where u is less
+    than it; then one for the next context.
 
     The `info` of a step belongs to the context in which the arm was pulled, the one observed
-    before: `regret` (the best mean minus that of the arm, a float), `expected_reward` (x . θ_a, a
-    float), `optimal_action` (an int). The `info` of a reset is empty.
+    before: `regret` (the best mean minus that of the arm, a float), `expected_reward` (a float),
+    `optimal_action` (an int). The `info` of a reset is empty.
 
     Args:
         d: Features of a context, at least 1.
         n_arms: Number of arms, at least 1; 2^d * n_arms is at most 2^22.
         horizon: Steps of an episode, at least 1.
-        noise: Half the width of the uniform noise on the reward, at least 0.
-        theta_seed: Seed of θ, see `draw_theta`.
+        noise: Half the width of the uniform noise on the reward, at least 0; 1.0 unless given. Not
+            with logistic payoffs.
+        theta_seed: Seed of θ, see `draw_theta`, or of W and v, see `draw_network`.
+        payoff: `"linear"`, `"logistic"` or `"neural"`.
+        nonzero: How many features of each θ_a matter, 1 to d; None: all. Not with neural payoffs.
+        steepness: Of logistic payoffs, above 0; 2.0 unless given.
+        hidden: Hidden units of neural payoffs, at least 1; 16 unless given.
         render_mode: None, `"human"`, `"rgb_array"` or `"ansi"`.
 
     Raises:
-        SettingError: a keyword is outside its range.
+        SettingError: a keyword is outside its range, or does not go with the payoff.
     """
-
-    metadata: dict[str, Any] = render_metadata(fps=10)
 
     def __init__(
         self,
@@ -60,164 +73,79 @@ class ContextualBandit(gym.Env[NDArray[np.float32], np.int64]):
         n_arms: int = 5,
         *,
         horizon: int = 1000,
-        noise: float = 1.0,
+        noise: float | None = None,
         theta_seed: int = 0,
+        payoff: Payoff = "linear",
+        nonzero: int | None = None,
+        steepness: float | None = None,
+        hidden: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        d, self.n_arms = check_count("d", d), check_count("n_arms", n_arms)
-        _check_size(d, self.n_arms)
-        self.horizon = check_count("horizon", horizon)
-        self.noise = check_real("noise", noise, "a finite number of at least 0", 0.0, math.inf)
-        self.theta = draw_theta(d, self.n_arms, check_count("theta_seed", theta_seed, low=0))
-        self.observation_space = Box(-1.0, 1.0, (d,), np.float32)
-        self.action_space = Discrete(self.n_arms)
-        self._contexts = all_contexts(d)
-        self._means = linear_means(self._contexts, self.theta)
-        self._best_arm = self._means.argmax(axis=1)
-        self._context: int | None = None
-        self._t = 0
-        self.render_mode = render_mode
-        largest = math.ceil(2.0 * float(np.abs(self._means).max())) / 2.0
+        d, n_arms = check_count("d", d), check_count("n_arms", n_arms)
+        _check_size(d, n_arms)
+        seed = check_count("theta_seed", theta_seed, low=0)
+        _check_payoff(payoff, noise=noise, nonzero=nonzero, steepness=steepness, hidden=hidden)
+        contexts = all_contexts(d)
+        if payoff == "neural":
+            units = check_count("hidden", HIDDEN if hidden is None else hidden)
+            means = neural_means(contexts, *draw_network(d, n_arms, units, seed))
+        else:
+            self.theta = draw_theta(d, n_arms, seed, _check_nonzero(nonzero, d))
+            means = linear_means(contexts, self.theta)
+        if payoff == "logistic":
+            slope = STEEPNESS if steepness is None else steepness
+            means = logistic(means, check_real("steepness", slope, ABOVE_0, 1e-12, 1e12))
+        least = "a finite number of at least 0"
+        self.noise = check_real("noise", NOISE if noise is None else noise, least, 0.0, math.inf)
+        binary = payoff == "logistic"
+        self._contexts = Contexts(
+            contexts,
+            means,
+            Box(-1.0, 1.0, (d,), np.float32),
+            payment="bernoulli" if binary else "uniform",
+            noise=0.0 if binary else self.noise,
+        )
+        largest = math.ceil(2.0 * float(np.abs(means).max())) / 2.0
         bounds = Bounds(low=-largest, high=largest, binary=False)
-        self._display: BanditDisplay | None = bandit_display(self, render_mode, bounds)
+        if binary:
+            bounds = Bounds(low=0.0, high=1.0, binary=True)
+        super().__init__(self._contexts, horizon=horizon, render_mode=render_mode, bounds=bounds)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode and draws its first context. There are no options."""
-        super().reset(seed=seed)
-        self._t = 0
-        observation = self._next_context()
-        if self._display is not None:
-            self._display.restart()
-        return observation, {}
-
-    def step(
-        self, action: np.int64
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Pulls an arm in the present context.
-
-        Raises:
-            InvalidActionError: the action is not in the action space.
-            ResetNeeded: there is no context yet.
-        """
-        arm = arm_index(action, self.n_arms)
-        if self._context is None:
-            raise ResetNeeded("the first context is drawn at a reset: call reset() before step().")
-        expected = self._means.item(self._context, arm)
-        best_arm = self._best_arm.item(self._context)
-        info = {
-            "regret": self._means.item(self._context, best_arm) - expected,
-            "expected_reward": expected,
-            "optimal_action": best_arm,
-        }
-        reward = expected + self.noise * (2.0 * self.np_random.random() - 1.0)
-        self._t += 1
-        observation = self._next_context()
-        if self._display is not None:
-            self._display.saw(arm, reward)
-        return observation, reward, False, self._t >= self.horizon, info
-
-    def render(self) -> Any:
-        """Context and arms: pixels uint8 [height, width, 3], a text, or None after showing it."""
-        return render(self._display)
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        if self._display is not None:
-            self._display.close()
-
-    def overlay(self, *, truth: bool = False) -> None:
-        """Whether the arms' means in the present context are drawn, as diamonds.
-
-        Without a render mode it does not matter.
-        """
-        if self._display is not None:
-            self._display.truth = truth
-
-    def get_keys_to_action(self) -> dict[tuple[str | int, ...], int]:
-        """Keys for a person who plays: the digit of an arm, for the first ten."""
-        return digit_keys(self.n_arms)
-
-    def oracle(self, horizon: int | None = None) -> BanditOracle:
-        """The answer key, over all 2^d contexts.
-
-        Args:
-            horizon: A time limit around the environment, such as `env.spec.max_episode_steps`; the
-                shorter of it and the environment's own horizon holds. None: the own horizon.
-
-        Raises:
-            SettingError: `horizon` is not a whole number of at least 1.
-        """
-        limit = self.horizon if horizon is None else check_count("horizon", horizon)
-        count = len(self._contexts)
-        return BanditOracle(
-            means=self._means.copy(),
-            probabilities=np.full(count, 1.0 / count),
-            contexts=self._contexts.copy(),
-            horizon=min(limit, self.horizon),
-        )
-
-    @property
-    def display(self) -> BanditDisplay | None:
-        """What draws the bandit; None without a `render_mode`."""
-        return self._display
-
-    def get_state(self) -> dict[str, Any]:
-        """Generator, clock and number of the present context, as JSON can hold them."""
-        return {
-            "rng": self.np_random.bit_generator.state,
-            "t": self._t,
-            "context": self._context,
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from what `get_state` returned, in an environment with the same keywords.
-
-        Raises:
-            SettingError: it is not such a state, or its context does not exist here.
-        """
-        name = type(self).__name__
-        check_state(name, state, ("rng", "t", "context"))
-        t = check_count(f"{name}.set_state: 't'", state["t"], low=0)
-        context = state["context"]
-        if context is not None:
-            context = check_count(f"{name}.set_state: 'context'", context, low=0)
-            if context >= len(self._contexts):
-                raise SettingError(
-                    f"{name}.set_state: the state has context number {context}, this environment "
-                    f"has {len(self._contexts)} contexts."
-                )
-        self.np_random = generator_from(name, state["rng"])
-        self._t, self._context = t, context
-        if self._display is not None:
-            self._display.forget()
-
-    def _scene(self) -> BanditScene:
-        context = self._context
-        return BanditScene(
-            t=self._t,
-            horizon=self.horizon,
-            means=None if context is None else self._means[context].tolist(),
-            # nothing is known of the context before the first reset, but its place is kept
-            context=[0.0] * self.theta.shape[1]
-            if context is None
-            else self._contexts[context].tolist(),
-        )
-
-    def _next_context(self) -> NDArray[np.float32]:
-        """Draws the context of the next decision; returns its observation, a fresh array."""
-        self._context = int(len(self._contexts) * self.np_random.random())
-        return self._contexts[self._context].copy()
+    def contextual_model(self, rng: np.random.Generator) -> ContextualModel:
+        """A run of `horizon` decisions; see `registry.bandit_models`."""
+        return self._contexts.model(self.horizon, rng)
 
 
-def draw_theta(d: int, n_arms: int, seed: int) -> NDArray[np.float64]:
+def draw_theta(d: int, n_arms: int, seed: int, nonzero: int | None = None) -> NDArray[np.float64]:
     """θ_a for each arm, shape [n_arms, d]: numbers 2u - 1 divided by their Euclidean length.
 
-    One `random()` for each u from `np.random.default_rng(seed)`, arm by arm.
+    One `random()` for each u from `np.random.default_rng(seed)`, arm by arm. With `nonzero` as many
+    again follow, and of each arm the features with the smallest ones are kept, the rest are 0.
     """
-    theta = 2.0 * np.random.default_rng(seed).random((n_arms, d)) - 1.0
+    rng = np.random.default_rng(seed)
+    theta = 2.0 * rng.random((n_arms, d)) - 1.0
+    if nonzero is not None:
+        ranks = rng.random((n_arms, d)).argsort(axis=1).argsort(axis=1)
+        theta = np.where(ranks < nonzero, theta, 0.0)
     return theta / np.sqrt((theta * theta).sum(axis=1, keepdims=True))
+
+
+def draw_network(
+    d: int, n_arms: int, hidden: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """W, shape [hidden, d], and v, shape [n_arms, hidden], of a neural payoff.
+
+    Rows of numbers 2u - 1 divided by their Euclidean length, from `np.random.default_rng(seed)`,
+    first those of W, then those of v.
+    """
+    rng = np.random.default_rng(seed)
+    w, v = (_unit_rows(rng, shape) for shape in ((hidden, d), (n_arms, hidden)))
+    return w, v
+
+
+def _unit_rows(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
+    numbers = 2.0 * rng.random(shape) - 1.0
+    return numbers / np.sqrt((numbers * numbers).sum(axis=1, keepdims=True))
 
 
 def all_contexts(d: int) -> NDArray[np.float32]:
@@ -226,7 +154,7 @@ def all_contexts(d: int) -> NDArray[np.float32]:
     return (2 * bits - 1).astype(np.float32)
 
 
-def linear_means(contexts: NDArray[np.float32], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+def linear_means(contexts: NDArray[np.floating], theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """The payoffs x . θ_a for every context and arm in float64, shape [C, A].
 
     Summed feature by feature, never by a library's matrix product, whose last bits depend on the
@@ -238,9 +166,47 @@ def linear_means(contexts: NDArray[np.float32], theta: NDArray[np.float64]) -> N
     return means
 
 
+def neural_means(
+    contexts: NDArray[np.float32], w: NDArray[np.float64], v: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The payoffs v_a . relu(W x) for every context and arm, shape [C, A]."""
+    return linear_means(np.maximum(linear_means(contexts, w), 0.0), v)
+
+
+def logistic(values: NDArray[np.float64], steepness: float) -> NDArray[np.float64]:
+    """1 / (1 + exp(-steepness z)) of each z in `values`, in their shape."""
+    # math.exp: the last bits of NumPy's depend on the machine; 700: beyond it exp overflows
+    shares = [1.0 / (1.0 + math.exp(min(-steepness * z, 700.0))) for z in values.flat]
+    return np.array(shares).reshape(values.shape)
+
+
 def _check_size(d: int, n_arms: int) -> None:
     if d > LARGEST_TABLE.bit_length() or 2**d * n_arms > LARGEST_TABLE:
         raise SettingError(
             f"2**d * n_arms must be at most {LARGEST_TABLE}, because the answer key "
             f"enumerates every context and arm; got d={d} and n_arms={n_arms}."
         )
+
+
+def _check_payoff(payoff: object, **settings: object) -> None:
+    """Raises `SettingError` where the payoff is unknown, or would ignore a setting."""
+    ignored = {
+        "linear": ("steepness", "hidden"),
+        "logistic": ("noise", "hidden"),
+        "neural": ("nonzero", "steepness"),
+    }
+    if not isinstance(payoff, str) or payoff not in ignored:
+        raise SettingError(f"payoff must be 'linear', 'logistic' or 'neural', got {payoff!r}.")
+    for name in ignored[payoff]:
+        if settings[name] is not None:
+            raise SettingError(
+                f"{name}={settings[name]!r} has no meaning with payoff={payoff!r}: leave it out."
+            )
+
+
+def _check_nonzero(nonzero: int | None, d: int) -> int | None:
+    if nonzero is None:
+        return None
+    if check_count("nonzero", nonzero) > d:
+        raise SettingError(f"nonzero must be from 1 to d={d}, got {nonzero!r}.")
+    return nonzero

@@ -1,4 +1,7 @@
-"""The answer key of a bandit with a fixed horizon, whose contexts are drawn anew at every step."""
+"""The answer key of a bandit with a fixed horizon, whose contexts are drawn anew at every step.
+
+Its arms may change with the clock.
+"""
 
 from __future__ import annotations
 
@@ -24,27 +27,37 @@ class BanditOracle:
     """Exact returns and regrets over `horizon` decisions; nothing is sampled.
 
     C contexts, A arms. The context of every decision is drawn from `probabilities`, whatever was
-    done before, so J(π) = Σ_t Σ_c p(c) Σ_a π_t(a|c) μ(c, a). A bandit without contexts has C = 1.
+    done before, so J(π) = Σ_t Σ_c p(c) Σ_a π_t(a|c) μ_t(c, a). A bandit without contexts has C = 1.
 
     Attributes:
-        means: μ(c, a), the expected reward of an arm, shape [C, A].
+        means: μ(c, a), the expected reward of an arm, shape [C, A]; or, where it changes with the
+            time, μ_t(c, a), shape [H, C, A].
         probabilities: p(c), shape [C], summing to 1.
-        contexts: The observation of each context, shape [C, ...].
+        contexts: The observation of each context, shape [C, ...]; None where a context is a region
+            of observations that pay the same: then π(a|c) is the average over the region.
         horizon: Number of decisions of an episode.
         lai_robbins: The asymptotic slope of the regret in ln T, for arms that pay 0 or 1
             (`arms.lai_robbins_constant`); None for the others. Never a floor at a finite horizon.
         scope: `"task"`, or `"instance"` where the arms are drawn at a reset and the answers hold
             for those alone.
+        against: The one arm that regret is measured against at every decision, as in adversarial
+            bandits; None: the best arm of the decision.
         provenance: Always `"exact"`.
     """
 
     means: NDArray[np.float64]
     probabilities: NDArray[np.float64]
-    contexts: NDArray[np.float32]
+    contexts: NDArray[np.float32] | None
     horizon: int
     lai_robbins: float | None = None
     scope: Literal["task", "instance"] = "task"
+    against: int | None = None
     provenance: OracleProvenance = "exact"
+
+    @property
+    def continuum(self) -> bool:
+        """Whether contexts are regions: observations cannot be listed."""
+        return self.contexts is None
 
     @property
     def optimal_return(self) -> float:
@@ -57,22 +70,39 @@ class BanditOracle:
         return self.policy_return(self._uniform())
 
     @property
-    def best_stationary_return(self) -> None:
-        """None: the best arm of a context does not depend on the time, so J* needs no clock."""
-        return None
+    def best_stationary_return(self) -> float | None:
+        """The return of the best arm of each context throughout, where arms change; else None."""
+        if self.means.ndim == 2:
+            return None
+        best = self.means.sum(axis=0).argmax(axis=-1)
+        return self.policy_return(np.eye(self.means.shape[-1])[best])
 
     @property
     def gaps(self) -> NDArray[np.float64]:
-        """μ*(c) - μ(c, a), the regret of pulling arm a in context c: shape [C, A]."""
-        return self.means.max(axis=1, keepdims=True) - self.means
+        """The regret of pulling arm a in context c, of the shape of `means`.
+
+        It is μ*(c) - μ(c, a), at least 0; measured against one arm it may be negative.
+        """
+        if self.against is None:
+            return self.means.max(axis=-1, keepdims=True) - self.means
+        return self.means[..., self.against, None] - self.means
 
     @property
     def optimal_policy(self) -> NDArray[np.float64]:
-        """π*(a|c), shape [C, A]: probability 1 for the best arm, the first of several."""
-        return np.eye(self.means.shape[1])[self.means.argmax(axis=1)]
+        """π*(a|c), of the shape of `means`: 1 for the best arm, the first of several."""
+        return np.eye(self.means.shape[-1])[self.means.argmax(axis=-1)]
 
     def observations(self) -> NDArray[np.float32]:
-        """The C contexts as one batch of observations, shape [C, ...]."""
+        """The C contexts as one batch of observations, shape [C, ...].
+
+        Raises:
+            OracleError: the contexts are regions.
+        """
+        if self.contexts is None:
+            raise OracleError(
+                "the contexts of this bandit are a continuum, so they cannot be listed; give the "
+                f"policy as a table with a row for each of its {len(self.probabilities)} regions."
+            )
         return self.contexts.copy()
 
     def policy_return(self, pi: Any) -> float:
@@ -85,7 +115,7 @@ class BanditOracle:
         Raises:
             OracleError: the shape is another one, or a row is no probability distribution.
         """
-        return self._expected(self.means, self._pulls(pi))
+        return self._expected(self.means, self._table(pi))
 
     def policy_metrics(self, pi: Any) -> Mapping[str, float]:
         """Nothing beside J(π): an empty mapping."""
@@ -100,28 +130,27 @@ class BanditOracle:
         Raises:
             OracleError: as for `policy_return`.
         """
-        pulls = self._pulls(self._uniform() if pi is None else pi)
-        return self._expected(self.gaps, pulls) / self.horizon
+        table = self._table(self._uniform() if pi is None else pi)
+        return self._expected(self.gaps, table) / self.horizon
 
     def _uniform(self) -> NDArray[np.float64]:
-        return np.full(self.means.shape, 1.0 / self.means.shape[1])
+        shape = self.means.shape[-2:]
+        return np.full(shape, 1.0 / shape[1])
 
-    def _expected(self, values: NDArray[np.float64], pulls: NDArray[np.float64]) -> float:
-        """Σ_c p(c) Σ_a pulls(c, a) values(c, a), summed without rounding on the way."""
-        return math.fsum((self.probabilities[:, None] * pulls * values).flat)
+    def _expected(self, values: NDArray[np.float64], table: NDArray[np.float64]) -> float:
+        """Σ_t Σ_c p(c) Σ_a π_t(a|c) values_t(c, a), summed without rounding on the way."""
+        if values.ndim == 2:  # how often an arm is pulled if its context came at every step
+            table = self.horizon * table if table.ndim == 2 else table.sum(axis=0)
+        return math.fsum((self.probabilities[:, None] * table * values).flat)
 
-    def _pulls(self, pi: Any) -> NDArray[np.float64]:
-        """Σ_t π_t(a|c): how often an arm is pulled if its context came at every step. [C, A]."""
+    def _table(self, pi: Any) -> NDArray[np.float64]:
+        """π as a checked table, [C, A] or [H, C, A]."""
         table = np.asarray(pi(self.observations()) if callable(pi) else pi)
         self._check(table)
-        return (
-            self.horizon * table.astype(np.float64)
-            if table.ndim == 2
-            else table.sum(axis=0, dtype=np.float64)
-        )
+        return table.astype(np.float64)
 
     def _check(self, table: NDArray[Any]) -> None:
-        shape = self.means.shape
+        shape = self.means.shape[-2:]
         if table.dtype.kind not in "fiub" or table.shape not in (shape, (self.horizon, *shape)):
             raise OracleError(
                 f"a policy of this bandit has the shape {shape} (contexts, arms) or "

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from rlsuite_envs.bandits.adversarial import AdversarialBandit
+from rlsuite_envs.bandits.base import Bandit
 from rlsuite_envs.bandits.bernoulli import BernoulliBandit
+from rlsuite_envs.bandits.classification import ClassificationBandit
+from rlsuite_envs.bandits.contexts import Contexts
 from rlsuite_envs.bandits.contextual import ContextualBandit
+from rlsuite_envs.bandits.drifting import DriftingBandit
+from rlsuite_envs.bandits.gaussian import GaussianBandit
 from rlsuite_envs.bandits.oracle import BanditOracle
-from rlsuite_envs.compiled import compiled
+from rlsuite_envs.bandits.wheel import Disc, WheelBandit
+from rlsuite_envs.bandits.worlds import Arms, ChangingArms
 from rlsuite_envs.rendering.arms import Pulls
-from rlsuite_envs.vector.base import RESET, SKIP, STEP, Batch, Column, NativeVectorEnv
-from rlsuite_envs.vector.checks import Ints
-from rlsuite_envs.vector.pcg64 import bit_state, uniform, words
+from rlsuite_envs.vector.bandit_kernels import (
+    BINARY,
+    EXACT,
+    NORMAL,
+    UNIFORM,
+    pull,
+    pull_in_context,
+    pull_in_disc,
+)
+from rlsuite_envs.vector.base import RESET, STEP, Batch, Column, NativeVectorEnv
+from rlsuite_envs.vector.checks import Bools, Ints
+from rlsuite_envs.vector.pcg64 import generator, words
 
-__all__ = ["BernoulliVectorEnv", "ContextualVectorEnv", "bernoulli_bandit", "contextual_bandit"]
+__all__ = [
+    "BanditVectorEnv",
+    "adversarial_bandit",
+    "bernoulli_bandit",
+    "classification_bandit",
+    "contextual_bandit",
+    "drifting_bandit",
+    "gaussian_bandit",
+    "vector_of",
+    "wheel_bandit",
+]
 
 STEP_INFO: dict[str, Column] = {
     "regret": ((), np.float64),
@@ -27,10 +53,257 @@ STEP_INFO: dict[str, Column] = {
 }
 
 
+class _Rows(Protocol):
+    """The state of n sub-environments as arrays: the `World` of all of them."""
+
+    reset_info: dict[str, Column]
+    differs: bool
+
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools | None:
+        """Draws instances in rows that are reset; tells in which, None where there are none."""
+        ...
+
+    def advance(self, *common: Any) -> int:
+        """Runs the kernel: `common` is what all kernels take, see `BanditVectorEnv._advance`."""
+        ...
+
+    def observations(self, rows: Any) -> NDArray[np.float32]:
+        """The present observations of `rows`, a fresh array."""
+        ...
+
+    def get(self, i: int, started: bool) -> dict[str, Any]:
+        """What `World.state` tells of row i."""
+        ...
+
+    def set(self, i: int, state: Mapping[str, Any]) -> None:
+        """Takes over what `get` told."""
+        ...
+
+
+class BanditVectorEnv(NativeVectorEnv):
+    """n bandits with the same keywords, pulled together.
+
+    Arms that come from a prior are drawn for each row in Python.
+
+    Args:
+        single: The bandit; its keywords hold for every row.
+        num_envs: n, at least 1.
+        max_episode_steps: A limit beside the bandit's own horizon; the shorter one holds.
+        autoreset_mode: `"NextStep"`, `"SameStep"` or `"Disabled"`.
+
+    Raises:
+        SettingError: a keyword is outside its range.
+    """
+
+    def __init__(
+        self,
+        single: Bandit,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        world: Any = single._world
+        self._rows: _Rows = ROWS[type(world)](world, num_envs)
+        super().__init__(
+            single,
+            num_envs,
+            max_episode_steps=max_episode_steps,
+            autoreset_mode=autoreset_mode,
+            step_info=STEP_INFO,
+            reset_info=self._rows.reset_info,
+        )
+        self._limit = min(self._limit, single.horizon)
+        self._tally = _Tally(single, num_envs)
+
+    def oracle(self, horizon: int | None = None, *, row: int | None = None) -> BanditOracle:
+        """The answer key; see `Bandit.oracle`.
+
+        Args:
+            horizon: A time limit; None: that of this vector environment.
+            row: The sub-environment whose arms are meant; needed where they are drawn.
+
+        Raises:
+            OracleError: the rows differ, and none is named; or no arms have been drawn yet.
+            SettingError: a keyword is outside its range.
+        """
+        limit = self.max_episode_steps if horizon is None else horizon
+        oracle: BanditOracle = self._single_of(row).oracle(limit)
+        return oracle
+
+    @property
+    def _differs(self) -> bool:
+        return self._rows.differs
+
+    def _advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
+        drawn = self._rows.begin(todo == RESET, self._reseeded, self._rng)
+        if drawn is not None:
+            batch.columns["new_instance"][:] = drawn
+        ended = self._rows.advance(
+            todo,
+            actions,
+            self._rng,
+            self._clock,
+            self._limit,
+            batch.reward,
+            batch.truncated,
+            *(batch.columns[key] for key in STEP_INFO),
+        )
+        self._tally.follow(todo, actions, batch.reward)
+        return ended
+
+    def _put_into_single(self, i: int) -> Any:
+        single = super()._put_into_single(i)
+        self._tally.show(i)
+        return single
+
+    def _observations(self) -> NDArray[np.float32]:
+        return self._rows.observations(slice(None))
+
+    def _observation(self, i: int) -> NDArray[np.float32]:
+        observation: NDArray[np.float32] = self._rows.observations(slice(i, i + 1))[0]
+        return observation
+
+    def _row(self, i: int) -> dict[str, Any]:
+        return {"t": self._clock.item(i), **self._rows.get(i, self._started)}
+
+    def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
+        self._tally.forget(i)
+        self._clock[i] = state["t"]
+        self._rows.set(i, state)
+
+
+class _ArmRows:
+    """Rows over `Arms`: means [n, 1, K], or over `ChangingArms`: one table [1, P, K] for all."""
+
+    def __init__(self, world: Arms | ChangingArms, n: int) -> None:
+        self._n = n
+        self._world = world if isinstance(world, Arms) else None
+        self.differs = self._world is not None and self._world.draw is not None
+        self.reset_info: dict[str, Column] = {}
+        if self._world is None:
+            assert isinstance(world, ChangingArms)
+            table = world.table
+            assert table.best is not None
+            self._means, self._best = table.means[None], table.best[None]
+            self._sd, self._kind = table.sd, BINARY if table.binary else EXACT
+            return
+        if self.differs:
+            self.reset_info = {"new_instance": ((), np.bool_)}
+        self._sd = np.array(self._world.sd)
+        self._kind = BINARY if self._world.binary else NORMAL
+        self._means = np.zeros((n, 1, world.n_arms))
+        self._best = np.zeros((n, 1), np.int64)
+        self._drawn = np.full(n, not self.differs)
+        if self._world.means is not None:
+            for i in range(n):
+                self._use(i, self._world.means)
+
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools | None:
+        if self._world is None or self._world.draw is None:
+            return None
+        due = fresh & (reseeded | ~self._drawn | (self._world.redraw == "episode"))
+        for i in np.flatnonzero(due).tolist():
+            source = generator(rng[i])
+            self._use(i, self._world.draw(source))
+            self._drawn[i] = True
+            rng[i] = words(source.bit_generator.state, "BanditVectorEnv")
+        return due
+
+    def advance(self, *common: Any) -> int:
+        ended: int = pull(*common, self._means, self._best, self._sd, self._kind)
+        return ended
+
+    def observations(self, rows: Any) -> NDArray[np.float32]:
+        return np.ones((len(range(self._n)[rows]), 1), np.float32)
+
+    def get(self, i: int, started: bool) -> dict[str, Any]:
+        if self._world is None:
+            return {}
+        return {"means": self._means[i, 0].tolist() if self._drawn[i] else None}
+
+    def set(self, i: int, state: Mapping[str, Any]) -> None:
+        if self._world is not None:
+            self._drawn[i] = state["means"] is not None
+            if self._drawn[i]:
+                self._use(i, state["means"])
+
+    def _use(self, i: int, means: Any) -> None:
+        self._means[i, 0] = means
+        self._best[i, 0] = self._means[i, 0].argmax()
+
+
+class _ContextRows:
+    """Rows over `Contexts`: the number of the present context [n]."""
+
+    differs = False
+    reset_info: dict[str, Column] = {}  # noqa: RUF012  # nothing is told
+
+    def __init__(self, world: Contexts, n: int) -> None:
+        self._world = world
+        self._kind = {"exact": EXACT, "bernoulli": BINARY, "uniform": UNIFORM}[world.payment]
+        self._now = np.zeros(n, np.int64)
+
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> None:
+        return None
+
+    def advance(self, *common: Any) -> int:
+        world = self._world
+        ended: int = pull_in_context(
+            *common, self._now, world.means, world.best, world.noise, self._kind
+        )
+        return ended
+
+    def observations(self, rows: Any) -> NDArray[np.float32]:
+        return self._world.contexts.take(self._now[rows], axis=0)
+
+    def get(self, i: int, started: bool) -> dict[str, Any]:
+        return {"context": self._now.item(i) if started else None}
+
+    def set(self, i: int, state: Mapping[str, Any]) -> None:
+        self._now[i] = 0 if state["context"] is None else state["context"]
+
+
+class _DiscRows:
+    """Rows over `Disc`: the present points [n, 2]."""
+
+    differs = False
+    reset_info: dict[str, Column] = {}  # noqa: RUF012  # nothing is told
+
+    def __init__(self, world: Disc, n: int) -> None:
+        self._world = world
+        self._points = np.zeros((n, 2))
+
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> None:
+        return None
+
+    def advance(self, *common: Any) -> int:
+        world = self._world
+        ended: int = pull_in_disc(*common, self._points, world.means, world.best, world.delta)
+        return ended
+
+    def observations(self, rows: Any) -> NDArray[np.float32]:
+        return self._points[rows].astype(np.float32)
+
+    def get(self, i: int, started: bool) -> dict[str, Any]:
+        return {"context": self._points[i].tolist() if started else None}
+
+    def set(self, i: int, state: Mapping[str, Any]) -> None:
+        self._points[i] = (0.0, 0.0) if state["context"] is None else state["context"]
+
+
+ROWS: dict[type, Callable[[Any, int], _Rows]] = {
+    Arms: _ArmRows,
+    ChangingArms: _ArmRows,
+    Contexts: _ContextRows,
+    Disc: _DiscRows,
+}
+
+
 class _Tally:
     """What the episodes have shown of the arms, for the frames; nothing without a render mode."""
 
-    def __init__(self, single: BernoulliBandit | ContextualBandit, num_envs: int) -> None:
+    def __init__(self, single: Bandit, num_envs: int) -> None:
         self._display = single.display
         count = 0 if self._display is None else num_envs
         self._pulls = [Pulls.none(single.n_arms) for _ in range(count)]
@@ -51,318 +324,53 @@ class _Tally:
             self._display.remember(self._pulls[i])
 
 
-class BernoulliVectorEnv(NativeVectorEnv):
-    """n Bernoulli bandits, pulled together. Arms from a prior are drawn for each row in Python.
-
-    Args:
-        single: The bandit; its keywords hold for every row.
-        num_envs: n, at least 1.
-        max_episode_steps: A limit beside the bandit's own horizon; the shorter one holds.
-        autoreset_mode: `"NextStep"`, `"SameStep"` or `"Disabled"`.
-
-    Raises:
-        SettingError: a keyword is outside its range.
-    """
-
-    def __init__(
-        self,
-        single: BernoulliBandit,
-        num_envs: int = 1,
-        *,
-        max_episode_steps: int | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-    ) -> None:
-        means = single.get_state()["means"]
-        self._draws = means is None
-        super().__init__(
-            single,
-            num_envs,
-            max_episode_steps=max_episode_steps,
-            autoreset_mode=autoreset_mode,
-            step_info=STEP_INFO,
-            reset_info={"new_instance": ((), np.bool_)} if self._draws else {},
-        )
-        self._limit = min(self._limit, single.horizon)
-        self._tally = _Tally(single, num_envs)
-        self._every_episode = single.redraw == "episode"
-        self._drawn = np.full(num_envs, not self._draws)
-        self._means = np.zeros((num_envs, single.n_arms))
-        self._best_arm = np.zeros(num_envs, np.int64)
-        if means is not None:
-            for i in range(num_envs):
-                self._use_arms(i, means)
-
-    def oracle(self, horizon: int | None = None, *, row: int | None = None) -> BanditOracle:
-        """The answer key of the present arms; see `BernoulliBandit.oracle`.
-
-        Args:
-            horizon: A time limit; None: that of this vector environment.
-            row: The sub-environment whose arms are meant; needed where they are drawn.
-
-        Raises:
-            OracleError: the rows differ, and none is named; or no arms have been drawn yet.
-            SettingError: a keyword is outside its range.
-        """
-        limit = self.max_episode_steps if horizon is None else horizon
-        oracle: BanditOracle = self._single_of(row).oracle(limit)
-        return oracle
-
-    @property
-    def _differs(self) -> bool:
-        return self._draws
-
-    def _advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
-        if self._draws:
-            fresh = (todo == RESET) & (self._reseeded | ~self._drawn | self._every_episode)
-            for i in np.flatnonzero(fresh).tolist():
-                self._draw_arms(i)
-            batch.columns["new_instance"][:] = fresh
-        ended: int = _pull(
-            todo,
-            actions,
-            self._rng,
-            self._clock,
-            self._means,
-            self._best_arm,
-            self._limit,
-            batch.reward,
-            batch.truncated,
-            *(batch.columns[key] for key in STEP_INFO),
-        )
-        self._tally.follow(todo, actions, batch.reward)
-        return ended
-
-    def _put_into_single(self, i: int) -> Any:
-        single = super()._put_into_single(i)
-        self._tally.show(i)
-        return single
-
-    def _observations(self) -> NDArray[np.float32]:
-        return np.ones((self.num_envs, 1), np.float32)
-
-    def _observation(self, i: int) -> NDArray[np.float32]:
-        return np.ones(1, np.float32)
-
-    def _row(self, i: int) -> dict[str, Any]:
-        means = self._means[i].tolist() if self._drawn[i] else None
-        return {"t": self._clock.item(i), "means": means}
-
-    def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
-        self._tally.forget(i)
-        self._clock[i], self._drawn[i] = state["t"], state["means"] is not None
-        if state["means"] is not None:
-            self._use_arms(i, state["means"])
-
-    def _draw_arms(self, i: int) -> None:
-        """Lets the single environment draw arms with the generator of row i."""
-        single: Any = self._single
-        single.set_state({"rng": bit_state(self._rng[i]), "t": 0, "means": None})
-        single.reset()
-        state = single.get_state()
-        self._rng[i] = words(state["rng"], type(self).__name__)
-        self._drawn[i] = True
-        self._use_arms(i, state["means"])
-
-    def _use_arms(self, i: int, means: list[float]) -> None:
-        self._means[i] = means
-        self._best_arm[i] = means.index(max(means))
-
-
-class ContextualVectorEnv(NativeVectorEnv):
-    """n contextual bandits with the same θ, pulled together.
-
-    Args:
-        single: The bandit; its keywords hold for every row.
-        num_envs: n, at least 1.
-        max_episode_steps: A limit beside the bandit's own horizon; the shorter one holds.
-        autoreset_mode: `"NextStep"`, `"SameStep"` or `"Disabled"`.
-
-    Raises:
-        SettingError: a keyword is outside its range.
-    """
-
-    def __init__(
-        self,
-        single: ContextualBandit,
-        num_envs: int = 1,
-        *,
-        max_episode_steps: int | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-    ) -> None:
-        super().__init__(
-            single,
-            num_envs,
-            max_episode_steps=max_episode_steps,
-            autoreset_mode=autoreset_mode,
-            step_info=STEP_INFO,
-            reset_info={},
-        )
-        self._limit = min(self._limit, single.horizon)
-        self._tally = _Tally(single, num_envs)
-        self._noise = single.noise
-        tables = single.oracle()
-        self._contexts, self._means = tables.contexts, tables.means
-        self._best_arm = self._means.argmax(axis=1)
-        self._context = np.zeros(num_envs, np.int64)
-
-    def oracle(self, horizon: int | None = None, *, row: int | None = None) -> BanditOracle:
-        """The answer key; see `ContextualBandit.oracle`.
-
-        Args:
-            horizon: A time limit; None: that of this vector environment.
-            row: Any sub-environment; the answers are the same for all.
-
-        Raises:
-            SettingError: a keyword is outside its range.
-        """
-        limit = self.max_episode_steps if horizon is None else horizon
-        oracle: BanditOracle = self._single_of(row).oracle(limit)
-        return oracle
-
-    def _advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
-        ended: int = _pull_in_context(
-            todo,
-            actions,
-            self._rng,
-            self._clock,
-            self._context,
-            self._means,
-            self._best_arm,
-            self._noise,
-            self._limit,
-            batch.reward,
-            batch.truncated,
-            *(batch.columns[key] for key in STEP_INFO),
-        )
-        self._tally.follow(todo, actions, batch.reward)
-        return ended
-
-    def _put_into_single(self, i: int) -> Any:
-        single = super()._put_into_single(i)
-        self._tally.show(i)
-        return single
-
-    def _observations(self) -> NDArray[np.float32]:
-        return self._contexts.take(self._context, axis=0)
-
-    def _observation(self, i: int) -> NDArray[np.float32]:
-        return self._contexts[self._context[i]].copy()
-
-    def _row(self, i: int) -> dict[str, Any]:
-        context = self._context.item(i) if self._started else None
-        return {"t": self._clock.item(i), "context": context}
-
-    def _set_row(self, i: int, state: Mapping[str, Any]) -> None:
-        self._tally.forget(i)
-        self._clock[i] = state["t"]
-        self._context[i] = 0 if state["context"] is None else state["context"]
-
-
-def bernoulli_bandit(
+def vector_of(
+    bandit: Callable[..., Bandit],
     num_envs: int = 1,
     *,
     max_episode_steps: int | None = None,
     autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     **keywords: Any,
-) -> BernoulliVectorEnv:
-    """The vector form of `rlsuite/BernoulliBandit-v0`; other keywords as for `BernoulliBandit`."""
-    return BernoulliVectorEnv(
-        BernoulliBandit(**keywords),
+) -> BanditVectorEnv:
+    """The vector form of a bandit; other keywords are for `bandit`."""
+    return BanditVectorEnv(
+        bandit(**keywords),
         num_envs,
         max_episode_steps=max_episode_steps,
         autoreset_mode=autoreset_mode,
     )
 
 
-def contextual_bandit(
-    num_envs: int = 1,
-    *,
-    max_episode_steps: int | None = None,
-    autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-    **keywords: Any,
-) -> ContextualVectorEnv:
-    """The vector form of `rlsuite/ContextualBandit-v0`; the rest is for `ContextualBandit`."""
-    return ContextualVectorEnv(
-        ContextualBandit(**keywords),
-        num_envs,
-        max_episode_steps=max_episode_steps,
-        autoreset_mode=autoreset_mode,
-    )
+def adversarial_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/AdversarialBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(AdversarialBandit, num_envs, **keywords)
 
 
-@compiled
-def _pull(  # type: ignore[no-untyped-def]  # numba infers the types
-    todo,
-    actions,
-    rng,
-    clock,
-    means,
-    best_arm,
-    limit,
-    reward,
-    truncated,
-    regret,
-    expected_reward,
-    optimal_action,
-):
-    """Pulls the arms; returns how many of the rows stepped have ended."""
-    ended = 0
-    for i in range(len(clock)):
-        if todo[i] == SKIP:
-            continue
-        if todo[i] == RESET:
-            clock[i] = 0
-            continue
-        mean = means[i, actions[i]]
-        if uniform(rng, i) < mean:
-            reward[i] = 1.0
-        best = best_arm[i]
-        regret[i] = means[i, best] - mean
-        expected_reward[i] = mean
-        optimal_action[i] = best
-        clock[i] += 1
-        late = clock[i] >= limit
-        truncated[i] = late
-        ended += late
-    return ended
+def bernoulli_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/BernoulliBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(BernoulliBandit, num_envs, **keywords)
 
 
-@compiled
-def _pull_in_context(  # type: ignore[no-untyped-def]  # numba infers the types
-    todo,
-    actions,
-    rng,
-    clock,
-    context,
-    means,
-    best_arm,
-    noise,
-    limit,
-    reward,
-    truncated,
-    regret,
-    expected_reward,
-    optimal_action,
-):
-    """Pulls the arms and draws the next contexts; returns how many rows stepped have ended."""
-    ended = 0
-    n_contexts = len(means)
-    for i in range(len(clock)):
-        if todo[i] == SKIP:
-            continue
-        if todo[i] == RESET:
-            clock[i] = 0
-        else:
-            now = context[i]
-            mean = means[now, actions[i]]
-            best = best_arm[now]
-            regret[i] = means[now, best] - mean
-            expected_reward[i] = mean
-            optimal_action[i] = best
-            reward[i] = mean + noise * (2.0 * uniform(rng, i) - 1.0)
-            clock[i] += 1
-            late = clock[i] >= limit
-            truncated[i] = late
-            ended += late
-        context[i] = int(n_contexts * uniform(rng, i))
-    return ended
+def classification_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/ClassificationBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(ClassificationBandit, num_envs, **keywords)
+
+
+def contextual_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/ContextualBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(ContextualBandit, num_envs, **keywords)
+
+
+def drifting_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/DriftingBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(DriftingBandit, num_envs, **keywords)
+
+
+def gaussian_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/GaussianBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(GaussianBandit, num_envs, **keywords)
+
+
+def wheel_bandit(num_envs: int = 1, **keywords: Any) -> BanditVectorEnv:
+    """The vector form of `rlsuite/WheelBandit-v0`; keywords as for `vector_of`."""
+    return vector_of(WheelBandit, num_envs, **keywords)

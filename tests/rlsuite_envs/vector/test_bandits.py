@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import OracleError
+from rlsuite_envs.bandits.adversarial import AdversarialBandit
 from rlsuite_envs.bandits.bernoulli import BernoulliBandit
+from rlsuite_envs.bandits.classification import ClassificationBandit
 from rlsuite_envs.bandits.contextual import ContextualBandit
-from rlsuite_envs.vector.bandits import bernoulli_bandit, contextual_bandit
+from rlsuite_envs.bandits.drifting import DriftingBandit
+from rlsuite_envs.bandits.gaussian import GaussianBandit
+from rlsuite_envs.bandits.wheel import WheelBandit
+from rlsuite_envs.vector.bandits import bernoulli_bandit, contextual_bandit, vector_of
 
 modes = st.sampled_from(("NextStep", "SameStep", "Disabled"))
 limits = st.none() | st.integers(1, 20)
@@ -33,6 +38,41 @@ def test_bernoulli_equals_sync(side_by_side, arms, horizon, mode, limit, n, seed
     keywords = {**arms, "horizon": horizon}
     ours = bernoulli_bandit(n, max_episode_steps=limit, autoreset_mode=mode, **keywords)
     theirs = side_by_side.sync(lambda: BernoulliBandit(**keywords), n, limit, mode)
+    side_by_side.drive(ours, theirs, seed=seed)
+
+
+TABLE = [[0.5, 0.25, 1.0], [0.0, 0.75, 0.125]] * 10
+FEATURES = [[0.0, 3.0], [1.0, 2.0], [0.5, -1.0]]
+
+OTHERS = [
+    (GaussianBandit, {}),
+    (GaussianBandit, {"means": [0.0, 2.0, 2.0], "sd": 3.0}),
+    (GaussianBandit, {"n_arms": 3, "prior": (4.0, 0.0), "sd": 0.0, "redraw": "episode"}),
+    (AdversarialBandit, {}),
+    (AdversarialBandit, {"rewards": TABLE}),
+    (DriftingBandit, {"means": [[0.1, 0.9], [0.9, 0.1]], "changes": [1]}),
+    (DriftingBandit, {"drift": "gradual"}),
+    (WheelBandit, {"delta": 0.5}),
+    (ClassificationBandit, {}),
+    (ClassificationBandit, {"data": (FEATURES, list("aba")), "scale": "none"}),
+    (ContextualBandit, {"d": 3, "payoff": "logistic", "nonzero": 2}),
+    (ContextualBandit, {"d": 3, "payoff": "neural", "hidden": 4}),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    other=st.sampled_from(OTHERS),
+    horizon=st.integers(2, 20),
+    mode=modes,
+    limit=limits,
+    n=widths,
+    seed=seeds,
+)
+def test_the_others_equal_sync(side_by_side, other, horizon, mode, limit, n, seed):
+    bandit, keywords = other[0], {**other[1], "horizon": horizon}
+    ours = vector_of(bandit, n, max_episode_steps=limit, autoreset_mode=mode, **keywords)
+    theirs = side_by_side.sync(lambda: bandit(**keywords), n, limit, mode)
     side_by_side.drive(ours, theirs, seed=seed)
 
 

@@ -1,6 +1,6 @@
-"""Bandit rules: sample means, confidence bounds, Beta posteriors, ridge regression.
+"""Bandit rules: sample means, confidence bounds, Beta posteriors.
 
-Rules take one row (K arms, d features) and scalars, in explicit loops that also run compiled, bit
+Rules take one row (K arms) and scalars, in explicit loops that also run compiled, bit
 for bit the same. What draws is handed a `numpy.random.Generator`. `mask` says which arms are
 allowed (None: all).
 """
@@ -17,12 +17,9 @@ __all__ = [
     "best_beta_mean",
     "beta_best_probabilities",
     "first_unpulled",
-    "linear_value",
     "note_beta",
     "note_reward",
-    "quadratic_form",
     "running_mean",
-    "sherman_morrison",
     "thompson_beta",
     "ucb1_index",
     "ucb1_indices",
@@ -99,52 +96,6 @@ def thompson_beta(alpha: Any, beta: Any, mask: Any, rng: Any) -> int:
             if theta > largest:
                 best, largest = a, theta
     return best
-
-
-def linear_value(theta: Any, x: Any) -> float:
-    """xᵀθ. One row: [d]."""
-    value = 0.0
-    for i in range(len(x)):
-        value += x[i] * theta[i]
-    return value
-
-
-def quadratic_form(a_inv: Any, x: Any) -> float:
-    """xᵀ A⁻¹ x of a symmetric matrix, from its upper triangle, and never below 0.
-
-    `a_inv`: d rows of d numbers.
-    """
-    total = 0.0
-    for i in range(len(x)):
-        row = a_inv[i]
-        half = 0.5 * row[i] * x[i]
-        for j in range(i + 1, len(x)):
-            half += row[j] * x[j]
-        total += 2.0 * x[i] * half
-    return max(total, 0.0)
-
-
-def sherman_morrison(a_inv: Any, theta: Any, x: Any, r: float) -> None:
-    """One observation (x, r) of ridge regression, in place, O(d²) (Sherman & Morrison 1950).
-
-        A⁻¹ ← A⁻¹ - (A⁻¹x)(A⁻¹x)ᵀ / (1 + xᵀA⁻¹x),    θ ← θ + A⁻¹x (r - xᵀθ) / (1 + xᵀA⁻¹x)
-
-    with the old A⁻¹ and θ on the right. A⁻¹ stays exactly symmetric. `a_inv`: d rows of d numbers;
-    `theta`, `x`: [d].
-    """
-    d = len(x)
-    ax = [0.0] * d
-    error = r
-    for i in range(d):
-        ax[i] = linear_value(a_inv[i], x)
-        error -= x[i] * theta[i]
-    scale = 1.0 + max(linear_value(ax, x), 0.0)
-    for i in range(d):
-        row, share = a_inv[i], ax[i] / scale
-        theta[i] += share * error
-        for j in range(i, d):
-            row[j] -= share * ax[j]
-            a_inv[j][i] = row[j]
 
 
 def beta_best_probabilities(alpha: Any, beta: Any, mask: Any = None) -> NDArray[np.float64]:

@@ -28,7 +28,10 @@ __all__ = [
     "optimistic_scores",
     "ridge_update",
     "scaled_draws",
+    "scores_and_widths",
+    "shared_scores",
     "square_cb_arm",
+    "square_cb_gamma",
     "square_cb_probabilities",
     "thompson_scores",
     "value_scores",
@@ -47,7 +50,6 @@ class LinearBeliefs(NamedTuple):
     moment: Any  # Σ r x, [K, d]
     rate: Any  # b of the inverse gamma belief about the noise variance, [K]
     pulls: Any  # int64 [K]
-    squares: Any  # Σ x² of each feature over all pulls, [d]
     width: float  # α, v or γ: what multiplies the exploration
     shape: float  # a of the inverse gamma prior; 0 where the noise variance is not learned
     power: float  # of the number of decisions in SquareCB's γ
@@ -134,6 +136,13 @@ def scores_and_widths(beliefs: Any, x: Any) -> None:
     for k in range(len(beliefs.values)):
         beliefs.values[k] = linear_value(beliefs.theta[k], x)
         beliefs.widths[k] = math.sqrt(matrix_times(beliefs.a_inv[k], x, beliefs.ax))
+
+
+def shared_scores(beliefs: Any, rows: Any) -> None:
+    """`optimistic_scores` of one θ for all arms; `rows` [K, d] are what is seen of each."""
+    for k in range(len(rows)):
+        width = math.sqrt(matrix_times(beliefs.a_inv[0], rows[k], beliefs.ax))
+        beliefs.values[k] = linear_value(beliefs.theta[0], rows[k]) + beliefs.width * width
 
 
 def value_scores(beliefs: Any, x: Any) -> None:
@@ -240,10 +249,8 @@ def logistic_update(beliefs: Any, x: Any, arm: int, r: float) -> None:
 
 
 def _count(beliefs: Any, x: Any, arm: int, weight: float) -> bool:
-    """A ← A + w x xᵀ and the counters; returns whether A⁻¹ was computed afresh from A."""
+    """A ← A + w x xᵀ, n ← n + 1; returns whether A⁻¹ was computed afresh from A."""
     subtract_outer(beliefs.a[arm], x, -weight)
-    for i in range(len(x)):
-        beliefs.squares[i] += x[i] * x[i]
     beliefs.pulls[arm] += 1
     if beliefs.pulls[arm] % REFRESH != 0:
         return False
@@ -271,13 +278,17 @@ def square_cb_probabilities(values: Any, gamma: float, mask: Any, out: Any) -> N
     out[best] = rest
 
 
-def square_cb_arm(beliefs: Any, mask: Any, rng: Any) -> int:
-    """Draws an arm by inverse gap weighting of `values`, γ = γ₀ tᵖ at decision t from 1."""
+def square_cb_gamma(beliefs: Any) -> float:
+    """γ₀ tᵖ at the present decision, t from 1."""
     t = 1
     for k in range(len(beliefs.pulls)):
         t += beliefs.pulls[k]
-    gamma = beliefs.width * math.pow(t, beliefs.power)
-    square_cb_probabilities(beliefs.values, gamma, mask, beliefs.draws)
+    return math.pow(float(t), beliefs.power) * float(beliefs.width)
+
+
+def square_cb_arm(beliefs: Any, mask: Any, rng: Any) -> int:
+    """Draws an arm by inverse gap weighting of `values`."""
+    square_cb_probabilities(beliefs.values, square_cb_gamma(beliefs), mask, beliefs.draws)
     u, arm = random(rng), -1
     for k in range(len(beliefs.draws)):
         if beliefs.draws[k] > 0.0:

@@ -296,6 +296,7 @@ def _check_unit_rewards(policy: Any, kind: str, problem: Problem) -> None:
 
 
 def empty_record(horizon: int, runs: int, marks: int) -> Record:
+    """Zeros for R runs of T steps with C marks."""
     sums = (np.zeros(horizon) for _ in range(5))
     rows = ((runs, marks), (runs, marks), (runs,), (runs,))
     return Record(*sums, *(np.zeros(shape) for shape in rows))
@@ -304,6 +305,7 @@ def empty_record(horizon: int, runs: int, marks: int) -> Record:
 def block_of(
     record: Record, horizon: int, runs: range, marks: NDArray[np.int64], *, compiled: bool
 ) -> BanditBlock:
+    """A record that is full."""
     return BanditBlock(
         runs=len(runs), horizon=horizon, marks=marks, compiled=compiled, **record._asdict()
     )

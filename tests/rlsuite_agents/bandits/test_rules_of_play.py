@@ -157,9 +157,8 @@ def test_linucb_by_hand():
     agent = fed(LinUCB(Arms(), LinUCBConfig(intercept=False), seed=0), (0, 1))
     assert agent.theta[0, 0] == 0.5
     assert agent.a_inv[0, 0, 0] == 0.5
-    bounds = agent._bounds([1.0])
-    assert bounds == pytest.approx([0.5 + math.sqrt(0.5), 1.0, 1.0])
     np.testing.assert_array_equal(sampled(agent), [1, 0, 0])
+    assert agent.model.beliefs.values == pytest.approx([0.5 + math.sqrt(0.5), 1.0, 1.0])
     np.testing.assert_array_equal(sampled(agent, [0, 1, 1]), [0, 0.5, 0.5])
     assert greedy_arm(agent) == 0
 

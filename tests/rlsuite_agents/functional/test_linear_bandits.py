@@ -32,7 +32,6 @@ def beliefs(n_arms, d, ridge=1.0, *, width=1.0, shape=0.0, rate=0.0, power=0.5):
         moment=np.zeros((n_arms, d)),
         rate=np.full(n_arms, rate),
         pulls=np.zeros(n_arms, np.int64),
-        squares=np.zeros(d),
         width=width,
         shape=shape,
         power=power,
@@ -75,7 +74,6 @@ def test_ridge_updates_solve_the_regression(seed, d, n):
     np.testing.assert_allclose(b.theta[0], theta, atol=1e-9)
     np.testing.assert_allclose(b.rate[0], 0.5 * (r @ r - theta @ a @ theta), atol=1e-9)
     assert np.array_equal(b.a_inv[0], b.a_inv[0].T)
-    np.testing.assert_allclose(b.squares, (x * x).sum(axis=0), atol=1e-9)
 
 
 @given(seed=st.integers(0, 1_000))
@@ -207,6 +205,15 @@ def test_inverse_gap_weighting_by_hand():
     np.testing.assert_allclose(out[:2], [0.5, 0.5])
 
 
+def test_one_model_for_all_arms_is_asked_with_a_row_for_each():
+    b, rows = beliefs(1, 2, width=2.0), np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.5]])
+    b = b._replace(values=np.zeros(3))
+    lb.ridge_update(b, rows[0], 0, 1.0)
+    lb.shared_scores(b, rows)
+    widths = [math.sqrt(0.5), math.sqrt(1.5), 0.5]
+    np.testing.assert_allclose(b.values, [0.5 + 2 * widths[0], 0.5 + 2 * widths[1], 2 * widths[2]])
+
+
 def test_arms_are_drawn_by_their_probabilities():
     b, rng, n = beliefs(3, 1, width=4.0, power=0.5), np.random.default_rng(0), 20_000
     b.values[:], b.pulls[:] = [0.0, 1.0, 0.5], [1, 1, 1]  # t = 4: γ = 8
@@ -256,5 +263,5 @@ def test_compiled_rules_give_the_same_bits(choose, update):
             updating(b, row, arms[-1], 1.0 if row[arms[-1]] > 0 else 0.0)
         runs.append((arms, b))
     assert runs[0][0] == runs[1][0]
-    for name in ("theta", "a_inv", "a", "moment", "rate", "pulls", "squares"):
+    for name in ("theta", "a_inv", "a", "moment", "rate", "pulls"):
         np.testing.assert_array_equal(getattr(runs[0][1], name), getattr(runs[1][1], name))

@@ -35,9 +35,6 @@ RULES = [
     bandits.ucb1_index,
     bandits.ucb1_indices,
     bandits.thompson_beta,
-    bandits.linear_value,
-    bandits.quadratic_form,
-    bandits.sherman_morrison,
     returns._backward,
     returns._n_step,
     returns._lambda,
@@ -52,8 +49,6 @@ def arguments(rule, case):
         rng = np.random.default_rng(case)
         q = np.round(rng.normal(size=(3, A)), 1)
         n, t = int(rng.integers(1, 9)), int(rng.integers(9, 40))
-        square = rng.normal(size=(A, A))
-        a_inv = np.linalg.inv(np.eye(A) + square.T @ square)
         mask = rng.random(A) < 0.6
         mask[rng.integers(A)] = True
         steps = {k: rng.normal(size=9) for k in ("rewards", "values", "v_next")}
@@ -82,8 +77,6 @@ def arguments(rule, case):
             "counts": rng.integers(case % 2, 9, size=A) + np.array([1, 0, 0, 0]),
             "alpha": 0.5 + 9 * rng.random(A),
             "beta": 0.5 + 9 * rng.random(A),
-            "theta": rng.normal(size=A),
-            "a_inv": (a_inv + a_inv.T) / 2,
             "discounts": np.where(rng.random(9) < 0.2, 0.0, 0.97),
             "lambdas": rng.random(9),
             "g": 1.5,
@@ -94,8 +87,6 @@ def arguments(rule, case):
             named |= steps
         if rule is exploration.uniform:
             named["n"] = A
-        if rule in (bandits.linear_value, bandits.quadratic_form, bandits.sherman_morrison):
-            named["x"] = rng.normal(size=A)
         return {name: named[name] for name in inspect.signature(rule).parameters}
 
     return build(), build()

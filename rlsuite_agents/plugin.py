@@ -25,6 +25,7 @@ def register(registry: Transaction) -> None:
     _tabular(registry)
     _from_data(registry)
     _bandits(registry)
+    _contextual_bandits(registry)
     _deep(registry)
     _alignment(registry)
     _texts(registry)
@@ -189,14 +190,23 @@ def _bandits(registry: Transaction) -> None:
         learns="bandit",
         promises=OURS,
     )
-    registry.add_agent(
-        "rlsuite/LinUCB-v0",
-        "rlsuite_agents.bandits.linucb:LinUCB",
-        summary="Linear payoffs with confidence widths, one model an arm (Li et al. 2010).",
-        learns="bandit",
-        spaces=Spaces(observation=("Box",), action=("Discrete",)),
-        promises=OURS,
-    )
+
+
+def _contextual_bandits(registry: Transaction) -> None:
+    for name, module, summary in (
+        ("LinUCB", "linucb", "Linear payoffs with confidence widths (Li et al. 2010)."),
+        ("LinTS", "lints", "Linear payoffs, Thompson sampling (Agrawal & Goyal 2013)."),
+        ("LogisticTS", "logisticts", "Payoffs of 0 and 1, Thompson sampling (Chapelle & Li 2011)."),
+        ("SquareCB", "squarecb", "Inverse gap weighting of a regression (Foster & Rakhlin 2020)."),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.bandits.{module}:{name}",
+            summary=summary,
+            learns="bandit",
+            spaces=Spaces(observation=("Box",), action=("Discrete",)),
+            promises=OURS,
+        )
 
 
 def _deep(registry: Transaction) -> None:

@@ -1,4 +1,4 @@
-"""`rlsuite check`: is an environment, or an agent, what it promises to be?"""
+"""`rlsuite check`: are an environment, an agent, or both for texts, what they promise to be?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Run the conformance kit on an environment or an agent, yours or anybody's.",
+    help="Run the conformance kit on an environment or an agent, yours or anybody's; or the checks "
+    "that come before training on texts.",
     epilog="Example:  `rlsuite check env rlsuite/GridWorld-v0`",
 )
 
@@ -75,6 +76,38 @@ def check_an_agent(
         settings=parse_assignments(settings or (), "--set"),
         env=environment,
         env_kwargs=keywords,
+    )
+    _show(report, as_json)
+
+
+@app.command("alignment")
+def check_an_alignment(
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="AGENT", help="Id of the agent; see `list agents`.")
+    ],
+    environment: Annotated[
+        str, typer.Option("--env", metavar="ENV", help="Id of the token task, wrappers included.")
+    ] = "rlsuite/TokenGeneration-v0",
+    settings: Annotated[list[str] | None, SET] = None,
+    env_settings: Annotated[list[str] | None, ENV_SET] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Check an agent and a token task together, before training: the faults that train calmly.
+
+    History, credit, padding, sampling, KL at the start, EOS, groups, parts of a batch, settings
+    that nobody reads. What fails names the setting to change; nothing of yours is trained.
+
+    Exit code 0 if no check failed, 1 if one did, 2 if the input was refused.
+
+    Example:  `rlsuite check alignment --agent rlsuite/GRPO-v0 --set preset=paper`
+    """
+    from rlsuite.testing import check_alignment
+
+    report = check_alignment(
+        agent,
+        env=environment,
+        env_kwargs=parse_assignments(env_settings or (), "--env-set"),
+        settings=parse_assignments(settings or (), "--set"),
     )
     _show(report, as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections import defaultdict
 from typing import Any
@@ -149,12 +150,20 @@ def _credited_by_steps(subject: AlignmentSubject) -> None:
     if stated is None:
         raise Skip("it states no action_probabilities, and its updates cannot be watched")
     seen = stack(_beginnings(subject))
-    before = found = float(np.mean(stated(seen, deterministic=False)[:, token]))
-    for _ in range(LOOKS):
-        agent.learn(subject.agent.whole(subject.credit_steps // LOOKS // subject.agent.width))
-        found = float(np.mean(stated(seen, deterministic=False)[:, token]))
-        if found >= before + LEARNED:
-            return
+
+    def share() -> float:
+        return float(np.mean(stated(seen, deterministic=False)[:, token]))
+
+    before, calls = share(), itertools.count(1)
+    steps = subject.credit_steps // subject.agent.width
+
+    def goes_on(_: Any) -> bool:
+        return next(calls) % (steps // LOOKS) != 0 or share() < before + LEARNED
+
+    agent.learn(subject.agent.whole(steps), goes_on)  # in one go: some forget unfinished rollouts
+    found = share()
+    if found >= before + LEARNED:
+        return
     named = subject.setting(*DISCOUNTS)
     what = f"Set {named[0]}=1 (it is {named[1]})" if named else "Do not discount rewards"
     raise Failure(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rlsuite.testing import agent_checks, env_checks
+from rlsuite.testing import agent_checks, alignment_checks, env_checks
 from rlsuite.testing.report import Check, Failure, Skip
 
 
@@ -75,3 +75,22 @@ def test_bad_input_is_exit_code_2(cli, words, sentence):
     shown = cli("check", *words)
     assert shown.code == 2
     assert sentence in shown.err
+
+
+def test_an_agent_and_its_token_task(cli, monkeypatch):
+    (one,) = [c for c in alignment_checks.ALIGNMENT_CHECKS if c.name == "gamma_is_one"]
+    monkeypatch.setattr(alignment_checks, "ALIGNMENT_CHECKS", (one,))
+    words = ("--agent", "rlsuite/PPO-v0", "--env-set", "beta=0.2")
+    shown = cli("check", "alignment", *words)
+    assert shown.code == 1
+    assert "Set gamma=1" in " ".join(shown.out.split())
+    assert "rlsuite/PPO-v0 on rlsuite/TokenGeneration-v0: 0 passed, 1 failed" in shown.out
+    shown = cli("check", "alignment", *words, "--set", "gamma=1.0", "--json")
+    assert shown.code == 0
+    assert json.loads(shown.out)["counts"] == {"passed": 1, "failed": 0, "skipped": 0}
+
+
+def test_alignment_needs_a_token_task(cli):
+    shown = cli("check", "alignment", "--agent", "rlsuite/PPO-v0", "--env", "CartPole-v1")
+    assert shown.code == 2
+    assert "need a token task" in shown.err

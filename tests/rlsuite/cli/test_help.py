@@ -36,6 +36,7 @@ COMMANDS = [
     "check",
     "check env",
     "check agent",
+    "check alignment",
     "plugins",
     "doctor",
 ]

@@ -72,14 +72,19 @@ def time_limit(env: Any) -> int | None:
 def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
     """The environment's own oracle, else that of the first registered provider that has one.
 
-    An unknown wrapper may change the task, so there is no answer under it; under one that changes
-    only observations the optimal return still holds, but policies are not scored exactly. Without
-    a `TimeLimit` the answers are those of the task without a limit, where they exist. The
-    environment has been reset before, since arms and layouts may be drawn there.
+    An unknown wrapper may change the task, so there is no answer under it, unless it has an
+    `oracle` of its own; under one that changes only observations the optimal return still holds,
+    but policies are not scored exactly. Without a `TimeLimit` the answers are those of the task
+    without a limit, where they exist. The environment has been reset before, since arms and layouts
+    may be drawn there.
     """
-    *wrappers, inner = layers(env)
-    if env.unwrapped is not inner:  # a view that hides what it wraps
+    found = layers(env)
+    if env.unwrapped is not found[-1]:  # a view that hides what it wraps
         return AnswerKey()
+    # a wrapper that changes the task may have an answer key of its own
+    answers = (i for i, layer in enumerate(found) if isinstance(layer, HasOracle))
+    innermost = next(answers, len(found) - 1)
+    wrappers, inner = found[:innermost], found[innermost]
     strange = [layer for layer in wrappers if not is_harmless(layer)]
     changing = [layer for layer in strange if not isinstance(layer, gym.ObservationWrapper)]
     if changing:
@@ -97,16 +102,15 @@ def find_answer_key(env: gym.Env[Any, Any]) -> AnswerKey:
     if strange:
         name = type(strange[0]).__name__
         return AnswerKey(oracle=oracle, why_not=f"sampled: {name} changes what is observed")
-    listed = not getattr(oracle, "continuum", False)
-    exact = oracle.provenance == "exact" and oracle.scope == "task" and listed
-    return AnswerKey(oracle=oracle, exact=exact, why_not=_reservation(oracle))
+    exact = oracle.provenance == "exact" and oracle.scope == "task"
+    sampled = getattr(oracle, "sampled_because", "")
+    reservation = _reservation(oracle) or (f"sampled: {sampled}" if sampled else "")
+    return AnswerKey(oracle=oracle, exact=exact and not sampled, why_not=reservation)
 
 
 def _reservation(oracle: Oracle) -> str:
     if oracle.scope == "instance":
         return "no score: the answer key holds only for the layout or arms of one episode"
-    if getattr(oracle, "continuum", False):
-        return "sampled: what is observed is a continuum, which no exact answer can list"
     return "the optimal return is a bound, not exact" if oracle.provenance == "bound" else ""
 
 

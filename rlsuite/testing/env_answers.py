@@ -230,8 +230,8 @@ def oracle_contract(subject: EnvSubject) -> None:
 
 
 def _listed(oracle: Any) -> list[Any] | None:
-    """All decision states, or None where they are a continuum."""
-    return None if getattr(oracle, "continuum", False) else rows(oracle.observations())
+    """All decision states, or None where they cannot be listed."""
+    return None if getattr(oracle, "sampled_because", "") else rows(oracle.observations())
 
 
 def _require_consistent(env: Any, oracle: Any, observations: list[Any], top: float) -> None:

@@ -175,6 +175,14 @@ class Bandit(gym.Env[NDArray[np.float32], np.int64]):
         limit = self.horizon if horizon is None else check_count("horizon", horizon)
         return self._world.oracle(min(limit, self.horizon))
 
+    def expected_rewards(self) -> NDArray[np.float64]:
+        """What each arm pays on average at the coming decision, [K]; part of the answer key.
+
+        Raises:
+            ResetNeeded: nothing has been drawn yet.
+        """
+        return np.array(self._world.payoffs(self._t)[0], np.float64)
+
     @property
     def display(self) -> BanditDisplay | None:
         """What draws the bandit; None without a `render_mode`."""

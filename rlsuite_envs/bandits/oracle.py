@@ -42,6 +42,8 @@ class BanditOracle:
             for those alone.
         against: The one arm that regret is measured against at every decision, as in adversarial
             bandits; None: the best arm of the decision.
+        available: Which arms may be pulled, in the shape of `means`; None: all. Best is the best of
+            these, the uniform policy is uniform over them, and no policy may pull the others.
         provenance: Always `"exact"`.
     """
 
@@ -52,12 +54,17 @@ class BanditOracle:
     lai_robbins: float | None = None
     scope: Literal["task", "instance"] = "task"
     against: int | None = None
+    available: NDArray[np.bool_] | None = None
     provenance: OracleProvenance = "exact"
 
     @property
-    def continuum(self) -> bool:
-        """Whether contexts are regions: observations cannot be listed."""
-        return self.contexts is None
+    def sampled_because(self) -> str:
+        """Why a policy that answers observations is to be scored by playing; mostly empty."""
+        if self.contexts is None:
+            return "what is observed is a continuum, which no exact answer can list"
+        if self.available is not None:
+            return "which arms are available is told beside the observation"
+        return ""
 
     @property
     def optimal_return(self) -> float:
@@ -74,23 +81,26 @@ class BanditOracle:
         """The return of the best arm of each context throughout, where arms change; else None."""
         if self.means.ndim == 2:
             return None
-        best = self.means.sum(axis=0).argmax(axis=-1)
-        return self.policy_return(np.eye(self.means.shape[-1])[best])
+        total = self._open().sum(axis=0)
+        if not np.isfinite(total).any(axis=-1).all():
+            return None  # no arm is always available
+        return self.policy_return(np.eye(self.means.shape[-1])[total.argmax(axis=-1)])
 
     @property
     def gaps(self) -> NDArray[np.float64]:
         """The regret of pulling arm a in context c, of the shape of `means`.
 
-        It is μ*(c) - μ(c, a), at least 0; measured against one arm it may be negative.
+        It is μ*(c) - μ(c, a), at least 0; measured against one arm, or of an arm that is not
+        available, it may be negative.
         """
         if self.against is None:
-            return self.means.max(axis=-1, keepdims=True) - self.means
+            return self._open().max(axis=-1, keepdims=True) - self.means
         return self.means[..., self.against, None] - self.means
 
     @property
     def optimal_policy(self) -> NDArray[np.float64]:
         """π*(a|c), of the shape of `means`: 1 for the best arm, the first of several."""
-        return np.eye(self.means.shape[-1])[self.means.argmax(axis=-1)]
+        return np.eye(self.means.shape[-1])[self._open().argmax(axis=-1)]
 
     def observations(self) -> NDArray[np.float32]:
         """The C contexts as one batch of observations, shape [C, ...].
@@ -134,8 +144,16 @@ class BanditOracle:
         return self._expected(self.gaps, table) / self.horizon
 
     def _uniform(self) -> NDArray[np.float64]:
+        if self.available is not None:
+            return self.available / self.available.sum(axis=-1, keepdims=True)
         shape = self.means.shape[-2:]
         return np.full(shape, 1.0 / shape[1])
+
+    def _open(self) -> NDArray[np.float64]:
+        """The means, minus infinity where an arm is not available."""
+        return (
+            self.means if self.available is None else np.where(self.available, self.means, -np.inf)
+        )
 
     def _expected(self, values: NDArray[np.float64], table: NDArray[np.float64]) -> float:
         """Σ_t Σ_c p(c) Σ_a π_t(a|c) values_t(c, a), summed without rounding on the way."""
@@ -164,4 +182,9 @@ class BanditOracle:
                 "the rows of a policy are probabilities, at least 0 and summing to 1; got entries "
                 f"from {table.min():.6g} to {table.max():.6g} and sums from {sums.min():.6g} to "
                 f"{sums.max():.6g}."
+            )
+        if self.available is not None and np.any(np.where(self.available, 0, table)):
+            raise OracleError(
+                "a policy pulls arms that are available alone, but this one gives others a "
+                "probability above 0."
             )

@@ -108,11 +108,11 @@ def from_frame(
 def write(log: BanditLog, path: str | PathLike[str]) -> None:
     """Writes a log to exactly this path, which ends in `.csv` or `.parquet`; `read` reads it.
 
-    Numbers are written in full.
+    Numbers are written in full. Columns of the context whose names do not begin with `context_`
+    have to be named again to be read.
 
     Raises:
-        DataError: another ending, a name of a context without `context_`, Parquet without pyarrow,
-            or the file cannot be written.
+        DataError: another ending, Parquet without pyarrow, or the file cannot be written.
     """
     target = Path(path)
     named = dict(zip(log.context_names, log.context.T, strict=True))
@@ -245,7 +245,7 @@ def _log(
     return BanditLog(
         **checked,
         n_actions=n_actions,
-        decision_id=numbers(ids).astype(np.int64) if ids in table else None,
+        decision_id=numbers(ids) if ids in table else None,
         context_names=tuple(wanted),
         extra={column: numbers(column) for column in kept},
     )

@@ -56,10 +56,9 @@ def bootstrap_intervals(
     size = max(1, HELD // n)
     for start in range(0, resamples, size):
         rows = min(size, resamples - start)
-        counts = np.empty((rows, n))
-        for row in counts:
-            row[:] = np.bincount(rng.integers(n, size=n, dtype=np.int32), minlength=n)
-        drawn[start : start + rows] = counts @ moments
+        places = rng.integers(n, size=(rows, n), dtype=np.int32) + n * np.arange(rows)[:, None]
+        counts = np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n)
+        drawn[start : start + rows] = counts.astype(np.float64) @ moments
     drawn /= n
     return [
         _bootstrap_t(terms, drawn[:, 9 * j : 9 * j + 9], level, seed)

@@ -129,11 +129,9 @@ class AlignmentSubject:
     def setting(self, *names: str) -> tuple[str, Any] | None:
         """The first of these settings that the agent has, and its value with presets filled in."""
         for name in names:
-            for holder in (self.settings, self.agent.config, self.agent.settings):
-                value = holder.get(name) if isinstance(holder, Mapping) else None
-                value = getattr(holder, name, value)
-                if value is not None:
-                    return name, value
+            value = getattr(self.settings, name, self.agent.settings.get(name))
+            if value is not None:
+                return name, value
         return None
 
     @cached_property

@@ -98,7 +98,7 @@ def check(function: Callable[[Any], None]) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """All answers about one subject; `kind` is `"env"` or `"agent"`."""
+    """All answers about one subject; `kind` is `"env"`, `"agent"` or `"alignment"`."""
 
     kind: str
     subject: str

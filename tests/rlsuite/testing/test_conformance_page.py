@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rlsuite.testing import AGENT_CHECKS, ENV_CHECKS, check_env, env_subject
+from rlsuite.testing import AGENT_CHECKS, ALIGNMENT_CHECKS, ENV_CHECKS, check_env, env_subject
 
-PAGE = Path(__file__).resolve().parents[3].joinpath("docs", "conformance.md").read_text("utf-8")
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "conformance.md").read_text("utf-8")
 CLEAN = ("Taxi-v4", "Blackjack-v1", "MountainCar-v0")
 FAST = {"info_schema", "fresh_objects", "invalid_actions_refused", "vector_next_step"}
 
@@ -35,6 +36,12 @@ def findings() -> dict[str, set[str]]:
 def test_every_check_is_on_the_page(heading, checks):
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section(heading), flags=re.MULTILINE)
     assert rows == [(check.name, check.summary) for check in checks]
+
+
+def test_every_check_of_alignment_is_on_its_page():
+    page = (DOCS / "alignment" / "checks.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, flags=re.MULTILINE)
+    assert rows == [(check.name, check.summary) for check in ALIGNMENT_CHECKS]
 
 
 def test_ten_environments_are_on_the_page():

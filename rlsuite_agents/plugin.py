@@ -169,27 +169,53 @@ def _from_data(registry: Transaction) -> None:
 
 
 def _bandits(registry: Transaction) -> None:
-    registry.add_agent(
-        "rlsuite/EpsilonGreedy-v0",
-        "rlsuite_agents.bandits.epsilon_greedy:EpsilonGreedy",
-        summary="The best sample mean, with random arms in between (Sutton & Barto 2.2).",
-        learns="bandit",
-        promises=OURS,
-    )
-    registry.add_agent(
-        "rlsuite/UCB1-v0",
-        "rlsuite_agents.bandits.ucb1:UCB1",
-        summary="The largest upper confidence bound (Auer et al. 2002).",
-        learns="bandit",
-        promises=OURS,
-    )
-    registry.add_agent(
-        "rlsuite/ThompsonSampling-v0",
-        "rlsuite_agents.bandits.thompson_sampling:ThompsonSampling",
-        summary="Beta-Bernoulli probability matching (Thompson 1933).",
-        learns="bandit",
-        promises=OURS,
-    )
+    for name, module, summary in (
+        ("EpsilonGreedy", "epsilon_greedy", "The best sample mean, and random arms (S&B 2.2)."),
+        ("Softmax", "softmax", "Arms in proportion to e^(mean / temperature) (S&B 1998, 2.3)."),
+        ("UCB1", "ucb1", "The largest upper confidence bound (Auer et al. 2002)."),
+        ("UCBTuned", "ucb_tuned", "UCB that estimates variances (Auer et al. 2002, section 4)."),
+        ("KLUCB", "klucb", "Confidence bounds by divergence (Garivier & Cappé 2011)."),
+        ("KLUCBPlus", "klucb_plus", "KL-UCB with ln(t / n) for ln t (Garivier & Cappé 2011)."),
+        ("MOSS", "moss", "Minimax optimal, with or without horizon (Audibert & Bubeck 2009)."),
+        ("IMED", "imed", "Indexed minimum empirical divergence (Honda & Takemura 2015)."),
+        ("BayesUCB", "bayes_ucb", "The largest posterior quantile (Kaufmann et al. 2012)."),
+        ("ThompsonSampling", "thompson_sampling", "Beta probability matching (Thompson 1933)."),
+        (
+            "GaussianThompsonSampling",
+            "gaussian_thompson_sampling",
+            "Thompson sampling of normal arms, known noise (Russo et al. 2018).",
+        ),
+        (
+            "NIGThompsonSampling",
+            "nig_thompson_sampling",
+            "Thompson sampling of normal arms, unknown noise (normal-inverse-gamma).",
+        ),
+        ("GradientBandit", "gradient_bandit", "REINFORCE on one logit an arm (S&B 2.8)."),
+        ("Exp3", "exp3", "Exponential weights against an adversary (Auer et al. 2002b)."),
+        ("Exp3IX", "exp3ix", "Exponential weights, implicit exploration (Neu 2015)."),
+        (
+            "SlidingWindowUCB",
+            "sliding_window_ucb",
+            "UCB on the latest pulls, for arms that change (Garivier & Moulines 2011).",
+        ),
+        (
+            "DiscountedUCB",
+            "discounted_ucb",
+            "UCB that forgets, for arms that change (Garivier & Moulines 2011).",
+        ),
+        (
+            "DiscountedThompsonSampling",
+            "discounted_thompson_sampling",
+            "Thompson sampling that forgets (Raj & Kalyani 2017).",
+        ),
+    ):
+        registry.add_agent(
+            f"rlsuite/{name}-v0",
+            f"rlsuite_agents.bandits.{module}:{name}",
+            summary=summary,
+            learns="bandit",
+            promises=OURS,
+        )
 
 
 def _contextual_bandits(registry: Transaction) -> None:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.bandit_posteriors import normal_best_probabilities, thompson_normal
+from rlsuite_agents.functional.bandit_posteriors import thompson_normal
+from rlsuite_agents.functional.best_arm import best_probabilities
 from rlsuite_agents.functional.exploration import greedy
 from rlsuite_agents.parts.bandit import BanditPolicy, BanditRules
 from rlsuite_agents.parts.settings import check_range
@@ -59,7 +60,7 @@ def choose(x: Beliefs, mask: Any, rng: Any) -> int:
 
 def probabilities(x: Beliefs, mask: Any) -> NDArray[np.float64]:
     """The probability that each arm is the best, by quadrature over the posteriors."""
-    return normal_best_probabilities(x.means, x.deviations, mask)
+    return best_probabilities(x.means, x.deviations, mask=mask)
 
 
 def update(x: Beliefs, arm: int, reward: float) -> None:

@@ -16,11 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.bandit_posteriors import (
-    nig_best_probabilities,
-    nig_update,
-    thompson_nig,
-)
+from rlsuite_agents.functional.bandit_posteriors import nig_update, thompson_nig
+from rlsuite_agents.functional.best_arm import best_probabilities
 from rlsuite_agents.functional.exploration import greedy
 from rlsuite_agents.parts.bandit import BanditPolicy, BanditRules
 from rlsuite_agents.parts.settings import check_range
@@ -66,7 +63,9 @@ def choose(x: Beliefs, mask: Any, rng: Any) -> int:
 
 def probabilities(x: Beliefs, mask: Any) -> NDArray[np.float64]:
     """The probability that each arm is the best, by quadrature over the posteriors."""
-    return nig_best_probabilities(x.means, x.strengths, x.shapes, x.scales, mask)
+    shape = np.array(x.shapes)
+    scale = np.sqrt(np.array(x.scales) / (shape * np.array(x.strengths)))
+    return best_probabilities(x.means, scale, 2.0 * shape, mask)
 
 
 def update(x: Beliefs, arm: int, reward: float) -> None:

@@ -1,35 +1,26 @@
-"""Posteriors of bandit arms: quantiles, draws, and the probability of being the best.
+"""Posteriors of bandit arms: quantiles, updates and draws.
 
 Rules take one row of K arms and scalars, in explicit loops that also run compiled, bit for bit the
 same; what draws is handed a `numpy.random.Generator`. `mask` [K] says which arms are allowed (None:
-all). The probabilities at the end are computed only where somebody asks, with SciPy.
+all).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 __all__ = [
     "bayes_ucb_indices",
-    "best_probabilities",
     "beta_quantile",
     "beta_survival",
     "log_beta_of",
     "log_gamma",
-    "nig_best_probabilities",
     "nig_update",
-    "normal_best_probabilities",
     "surely_below",
     "thompson_nig",
     "thompson_normal",
 ]
-
-Floats = NDArray[np.float64]
 
 HALF_LOG_2PI = 0.9189385332046727
 TINY = 1e-300
@@ -255,61 +246,3 @@ def thompson_nig(means: Any, strengths: Any, shapes: Any, scales: Any, mask: Any
             if best < 0 or theta > largest:
                 best, largest = a, theta
     return best
-
-
-def best_probabilities(
-    quantiles: Callable[[Floats], Floats],
-    below: Callable[[Floats], Floats],
-    density: Callable[[Floats], Floats],
-) -> Floats:
-    """P(arm a is the best) = ∫ f_a(x) Π_{b≠a} F_b(x) dx, one quadrature per arm: [K], sums to 1.
-
-    Gauss-Legendre between the quantiles of all arms at every half of a standard score from -7 to 7,
-    so that no posterior is too narrow to be seen; accurate to about 1e-9.
-
-    Args:
-        quantiles: levels [Q] to quantiles [K, Q].
-        below: points [N] to F [K, N].
-        density: points [N] to f [K, N].
-    """
-    from scipy import special
-
-    edges = np.unique(quantiles(special.ndtr(np.arange(-7.0, 7.5, 0.5))))
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    half = np.diff(edges)[:, None] / 2
-    x = ((edges[:-1] + edges[1:])[:, None] / 2 + half * nodes).ravel()
-    cdf, mass = below(x), density(x) * (half * weights).ravel()
-    others = [np.delete(cdf, a, axis=0).prod(axis=0) for a in range(len(cdf))]
-    result = np.array([(m * o).sum() for m, o in zip(mass, others, strict=True)])
-    return result / result.sum()
-
-
-def normal_best_probabilities(means: Any, deviations: Any, mask: Any = None) -> Floats:
-    """P(arm a is the best) for independent N(mean_a, deviation_a²): [K], 0 for arms left out."""
-    from scipy import stats
-
-    return _among_allowed(mask, lambda m, s: stats.norm(m, s), means, deviations)
-
-
-def nig_best_probabilities(
-    means: Any, strengths: Any, shapes: Any, scales: Any, mask: Any = None
-) -> Floats:
-    """P(arm a is the best) where means are normal-inverse-gamma: [K], 0 for arms left out.
-
-    A mean is Student's t with 2a degrees of freedom about m, of the scale √(b / (a κ)).
-    """
-    from scipy import stats
-
-    def posterior(m: Floats, kappa: Floats, a: Floats, b: Floats) -> Any:
-        return stats.t(2.0 * a, m, np.sqrt(b / (a * kappa)))
-
-    return _among_allowed(mask, posterior, means, strengths, shapes, scales)
-
-
-def _among_allowed(mask: Any, posterior: Callable[..., Any], *parameters: Any) -> Floats:
-    columns = [np.asarray(p, np.float64) for p in parameters]
-    allowed = np.ones(len(columns[0]), bool) if mask is None else np.asarray(mask, bool)
-    law = posterior(*(column[allowed, None] for column in columns))
-    result = np.zeros(len(allowed))
-    result[allowed] = best_probabilities(law.ppf, law.cdf, law.pdf)
-    return result

@@ -29,6 +29,7 @@ from registry.contracts import OracleProvenance
 from registry.errors import OracleError, SettingError
 from rlsuite_envs.tokens.capability import expected_distinct, perplexity
 from rlsuite_envs.tokens.soft import best_of_n, soft_maximum, soft_policy
+from rlsuite_envs.tokens.surrogates import dpo_excess, grpo_fixed_point
 from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import PrefixTree
 
@@ -150,6 +151,90 @@ class TokenOracle:
         with np.errstate(invalid="ignore"):  # where no text passes, any policy will do
             policy = np.where(mass > 0, reach / mass, np.exp(self._log_reference))
         return self._rows(policy)
+
+    def grpo_policy(
+        self,
+        *,
+        group_size: int,
+        scale_advantage: Literal["none", "group"] = "group",
+        aggregate: Literal["sequence", "constant"] = "sequence",
+        kl_corrected: bool = False,
+    ) -> Floats:
+        """π(a|s) at which GRPO comes to rest that has this β and k3 in its loss, shape [S, A].
+
+        Its expected gradient, on-policy and by the logits of every state, is 0 there; see
+        `surrogates`. Exact with `scale_advantage="none"`, and else for large groups: among few
+        texts the expected standardised reward is not quite linear in the reward.
+
+        Args:
+            group_size: G, at least 2.
+            scale_advantage: As in the agent's settings, and so the following.
+            aggregate: Tokens weigh 1 / length of their text, or 1 / T.
+            kl_corrected: Whether k3 is times the ratio.
+
+        Raises:
+            OracleError: β is 0, or the fixed point is not found.
+            SettingError: G is no whole number of at least 2, or a choice is unknown.
+        """
+        if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 2:
+            raise SettingError(
+                f"group_size must be a whole number of at least 2, got {group_size!r}."
+            )
+        for name, value, known in (
+            ("scale_advantage", scale_advantage, ("none", "group")),
+            ("aggregate", aggregate, ("sequence", "constant")),
+        ):
+            if value not in known:
+                raise SettingError(f"{name} must be one of {known}, got {value!r}.")
+        if self.beta == 0:
+            raise OracleError("without a KL term GRPO comes to rest at the highest reward alone.")
+        found = grpo_fixed_point(
+            self._tree,
+            self._log_reference,
+            self._rewards,
+            beta=self.beta,
+            group_size=group_size,
+            scaled=scale_advantage == "group",
+            per_text=aggregate == "sequence",
+            corrected=kl_corrected,
+        )
+        return self._rows(found)
+
+    def dpo_excess(self, pi: Any) -> float:
+        """The loss of DPO over all pairs of answers, less the least one possible; in nats.
+
+        Pairs are drawn from the reference and preferred by the reward (Bradley-Terry): the mean of
+        KL(σ(r - r') ‖ σ(β h)). 0 only for the optimal policy, infinite where π never writes what
+        the reference does. Takes seconds: M² pairs a prompt.
+
+        Raises:
+            OracleError: as for `policy_return`.
+        """
+        reference = self.text_probabilities(self.reference_policy())
+        able = reference > 0
+        with np.errstate(divide="ignore"):
+            log_policy = np.log(
+                self.text_probabilities(pi), where=able, out=np.zeros_like(reference)
+            )
+        if not np.isfinite(log_policy).all():
+            return math.inf
+        log_ratio = log_policy - np.log(reference, where=able, out=np.zeros_like(reference))
+        return dpo_excess(log_ratio, reference, self._rewards, self.beta)
+
+    def text_divergence(self, pi: Any, other: Any) -> float:
+        """KL(π ‖ other) of whole texts, in nats, the mean over prompts; both as `policy_return`.
+
+        Of the optimal policy it is the regret divided by β.
+
+        Raises:
+            OracleError: as for `policy_return`.
+        """
+        with np.errstate(divide="ignore"):
+            log_other = np.log(self._checked(other))
+        policy = self._checked(pi)
+        local = self._local_divergence(policy, log_other).ravel()
+        reach = self.state_distribution(self._rows(policy))
+        return float(reach @ np.where(reach > 0, local, 0.0))
 
     def frontier(self, betas: Sequence[float]) -> list[FrontierPoint]:
         """What can be had at which divergence: the optimal policies of several β, exactly.

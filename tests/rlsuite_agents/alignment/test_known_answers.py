@@ -57,13 +57,22 @@ def test_dpo_approaches_the_optimum_with_many_pairs():
 
 @pytest.mark.slow
 def test_best_of_n_imitates_the_exact_best_of_n():
-    """E[r] and KL of the policy are those of the best of four, to a few percent."""
+    """Not three, not five: reward and KL are nearer to those of the best of four.
+
+    And KL(P ‖ π) is below d / 2m, which maximum likelihood of m texts exceeds the truth by in the
+    mean where all d weights count (Wilks 1938); here there are more weights than that.
+    """
     oracle = gym.make(TASK).unwrapped.oracle()
-    exact = oracle.policy_metrics(oracle.best_of_n_policy(4))
+    three, four, five = (oracle.policy_metrics(oracle.best_of_n_policy(n)) for n in (3, 4, 5))
     settings = {"group_size": 4, "learning_rate": "lin_0.005", "total_timesteps": 2_000_000}
-    found = rlsuite.evaluate(trained("BestOfN", 2_000_000, **settings), TASK).metrics
-    assert found["expected_reward"] == pytest.approx(exact["expected_reward"], abs=0.05)
-    assert found["kl"] == pytest.approx(exact["kl"], abs=0.1)
+    agent = trained("BestOfN", 2_000_000, **settings)
+    pi = agent.action_probabilities(oracle.observations(), deterministic=False)
+    found = oracle.policy_metrics(pi)
+    for name in ("expected_reward", "kl"):
+        assert three[name] + four[name] < 2 * found[name] < four[name] + five[name]
+    weights = sum(w.numel() for w in agent.policy.parameters())
+    texts = agent.episodes.count / 4
+    assert oracle.text_divergence(oracle.best_of_n_policy(4), pi) < weights / (2 * texts)
 
 
 UPDATES_OFTEN = {

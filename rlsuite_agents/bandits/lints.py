@@ -14,22 +14,14 @@ deviation v σ √(xᵀA_a⁻¹x): no matrix is factorised at a decision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.best_arm import best_probabilities
-from rlsuite_agents.functional.linear_bandits import (
-    ridge_update,
-    scaled_draws,
-    scores_and_widths,
-    thompson_scores,
-)
 from rlsuite_agents.parts.bandit import BanditPolicy
-from rlsuite_agents.parts.compiled import kept
 from rlsuite_agents.parts.contextual import Contextual
-from rlsuite_agents.parts.linear_model import LinearModel, LinearRules, pick_best
+from rlsuite_agents.parts.linear_model import THOMPSON, LinearModel
 from rlsuite_agents.parts.settings import check_choice, check_flag, check_range
 
 __all__ = ["LinTS", "LinTSConfig"]
@@ -53,19 +45,6 @@ class LinTSConfig:
         check_flag(self, "intercept")
 
 
-def probabilities(beliefs: Any, x: Any, mask: Any) -> NDArray[np.float64]:
-    """P(arm has the largest draw): of normal numbers, or of Student's t with 2a degrees."""
-    kept(scores_and_widths)(beliefs, x)
-    scale, dof = beliefs.width * beliefs.widths, None
-    if beliefs.shape > 0.0:
-        shape = beliefs.shape + 0.5 * beliefs.pulls
-        scale, dof = scale * np.sqrt(beliefs.rate / shape), 2.0 * shape
-    return best_probabilities(beliefs.values, scale, dof, mask)
-
-
-RULES = LinearRules(scaled_draws, thompson_scores, pick_best, ridge_update, probabilities)
-
-
 class LinTS(Contextual, BanditPolicy):
     """Bayesian linear regression for each arm; plays an arm as often as it may be the best."""
 
@@ -78,7 +57,7 @@ class LinTS(Contextual, BanditPolicy):
         prior = {"ridge": c.lambda_, "width": c.v}
         if c.noise == "learned":
             prior |= {"shape": c.prior_shape, "rate": c.prior_rate}
-        return LinearModel(RULES, self.n_inputs, self.n_arms, intercept=c.intercept, **prior)
+        return LinearModel(THOMPSON, self.n_inputs, self.n_arms, intercept=c.intercept, **prior)
 
     @property
     def theta(self) -> NDArray[np.float64]:

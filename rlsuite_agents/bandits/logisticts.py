@@ -14,22 +14,13 @@ solved exactly in its one dimension, and A is whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.best_arm import best_probabilities
-from rlsuite_agents.functional.linear_bandits import (
-    logistic_update,
-    scaled_draws,
-    scores_and_widths,
-    thompson_scores,
-)
 from rlsuite_agents.parts.bandit import BanditPolicy
-from rlsuite_agents.parts.compiled import kept
 from rlsuite_agents.parts.contextual import Contextual
-from rlsuite_agents.parts.linear_model import LinearModel, LinearRules, pick_best
+from rlsuite_agents.parts.linear_model import LOGISTIC_THOMPSON, LinearModel
 from rlsuite_agents.parts.settings import check_flag, check_range
 
 __all__ = ["LogisticTS", "LogisticTSConfig"]
@@ -49,15 +40,6 @@ class LogisticTSConfig:
         check_flag(self, "intercept")
 
 
-def probabilities(beliefs: Any, x: Any, mask: Any) -> NDArray[np.float64]:
-    """P(arm has the largest logit), of independent normal ones."""
-    kept(scores_and_widths)(beliefs, x)
-    return best_probabilities(beliefs.values, beliefs.width * beliefs.widths, None, mask)
-
-
-RULES = LinearRules(scaled_draws, thompson_scores, pick_best, logistic_update, probabilities)
-
-
 class LogisticTS(Contextual, BanditPolicy):
     """A Bayesian logistic regression for each arm, for rewards of 0 and 1 or in between."""
 
@@ -69,7 +51,9 @@ class LogisticTS(Contextual, BanditPolicy):
         """The prior: θ = 0, so that every arm pays one half."""
         c = self.config
         prior = {"ridge": c.lambda_, "width": c.v}
-        return LinearModel(RULES, self.n_inputs, self.n_arms, intercept=c.intercept, **prior)
+        return LinearModel(
+            LOGISTIC_THOMPSON, self.n_inputs, self.n_arms, intercept=c.intercept, **prior
+        )
 
     @property
     def theta(self) -> NDArray[np.float64]:

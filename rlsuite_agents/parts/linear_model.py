@@ -8,18 +8,32 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlsuite_agents.functional.best_arm import best_probabilities
 from rlsuite_agents.functional.exploration import random_argmax
 from rlsuite_agents.functional.linear_bandits import (
     LinearBeliefs,
     linear_value,
+    logistic_update,
     ridge_update,
+    scaled_draws,
+    scores_and_widths,
     shared_scores,
+    thompson_scores,
     value_scores,
 )
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.compiled import kept
 
-__all__ = ["LinearModel", "LinearRules", "SharedModel", "linear_beliefs", "no_draws", "pick_best"]
+__all__ = [
+    "LOGISTIC_THOMPSON",
+    "THOMPSON",
+    "LinearModel",
+    "LinearRules",
+    "SharedModel",
+    "linear_beliefs",
+    "no_draws",
+    "pick_best",
+]
 
 PER_ARM = ("theta", "a_inv", "a", "moment", "rate", "pulls")
 Row = NDArray[np.float64]
@@ -42,6 +56,22 @@ def no_draws(beliefs: Any, rng: Any) -> None:
 def pick_best(beliefs: Any, mask: Any, rng: Any) -> int:
     """The allowed arm of the largest score, drawn evenly among several."""
     return random_argmax(beliefs.values, mask, rng)
+
+
+def thompson_probabilities(beliefs: Any, x: Any, mask: Any) -> Row:
+    """P(arm has the largest draw): of normal numbers, or of Student's t with 2a degrees."""
+    kept(scores_and_widths)(beliefs, x)
+    scale, dof = beliefs.width * beliefs.widths, None
+    if beliefs.shape > 0.0:
+        shape = beliefs.shape + 0.5 * beliefs.pulls
+        scale, dof = scale * np.sqrt(beliefs.rate / shape), 2.0 * shape
+    return best_probabilities(beliefs.values, scale, dof, mask)
+
+
+THOMPSON = LinearRules(
+    scaled_draws, thompson_scores, pick_best, ridge_update, thompson_probabilities
+)
+LOGISTIC_THOMPSON = THOMPSON._replace(update=logistic_update)
 
 
 def linear_beliefs(

@@ -142,6 +142,10 @@ class Network:
                 self._times_slope(buffers.inputs[k], d)
         return d
 
+    def last_hidden(self, size: int) -> Floats:
+        """The last hidden layer [B, width] in the latest `forward` of this batch size."""
+        return self._buffers_of(size).inputs[-2]
+
     def _buffers_of(self, size: int) -> _Buffers:
         if size not in self._buffers:
             if len(self._buffers) == MOST_SIZES:

@@ -142,7 +142,7 @@ def test_the_spread_is_held_within_its_bounds(form, bound):
     for log_std, stops in ((bound, False), (beyond, True)):
         given = np.array([[0.0, log_std]])
         form(squashed_gradient)(given, noise, action, slope, 0.5, d_outputs)
-        assert (d_outputs[0, 1] == 0.0) is stops
+        assert (d_outputs[0, 1] == 0.0) == stops
 
 
 @FORMS

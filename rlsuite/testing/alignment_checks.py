@@ -48,8 +48,8 @@ def check_alignment(
 
     Raises:
         UnknownIdError: No agent, or no environment, has this id.
-        SettingError: The environment is no token task; an unknown setting or keyword, or a value
-            outside its range.
+        SettingError: The environment is no token task, or the agent refuses it; an unknown setting
+            or keyword, or a value outside its range.
         UnsupportedSpaceError: The agent cannot act in this environment.
     """
     subject = alignment_subject(agent, env=env, env_kwargs=env_kwargs, settings=settings, spec=spec)

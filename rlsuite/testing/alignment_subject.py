@@ -320,7 +320,8 @@ def alignment_subject(
     """The subject of an agent, its settings and a token task; see `check_alignment`.
 
     Raises:
-        SettingError: the environment is no token task, and as for `agent_subject`.
+        SettingError: the environment is no token task, the agent refuses it, and as for
+            `agent_subject`.
         UnknownIdError: no agent, or no environment, has this id.
         UnsupportedSpaceError: the agent cannot act in this environment.
     """
@@ -331,6 +332,12 @@ def alignment_subject(
     )
     subject = AlignmentSubject(agent=found)
     assert subject.task is not None  # refused before any check runs
+    try:
+        subject.settings  # noqa: B018 (made once: what refuses the task says so once)
+    except RlsuiteError:
+        raise
+    except Exception:
+        return subject  # a fault of the agent's, for the checks to tell
     return subject
 
 

@@ -253,9 +253,9 @@ def test_a_healthy_agent_fails_no_check(agent):
     assert all(result.reason for result in report.with_status("skipped"))
 
 
-@pytest.mark.parametrize("agent", ["BestOfN", "GDPO", "RewardModel"])
+@pytest.mark.parametrize("agent", ["BestOfN", "GDPO"])
 def test_no_other_agent_fails_a_check(agent):
-    settings = {} if agent == "RewardModel" else {"preset": "paper"}
+    settings = {"preset": "paper"}
     report = check_alignment(
         f"rlsuite/{agent}-v0", env="rlsuite/TwoVerifiers-v0", settings=settings
     )
@@ -308,6 +308,16 @@ def test_a_local_model_folder(tmp_path):
         assert run(name, subject).status == "passed"
     other = subject_of("rlsuite/RLOO-v0", settings={"start": folder})
     assert "need not be the reference" in run("kl_zero_at_start", other).reason
+
+
+def test_an_agent_without_a_policy_is_asked_nothing_about_one():
+    result = run("history_in_policy", subject_of("rlsuite/RewardModel-v0"))
+    assert (result.status, result.reason) == ("skipped", "it learns no policy")
+
+
+def test_an_agent_that_refuses_the_task_says_so_once():
+    with pytest.raises(SettingError, match="no gold reward to prefer by"):
+        check_alignment("rlsuite/RewardModel-v0", env="rlsuite/TwoVerifiers-v0")
 
 
 def test_an_environment_without_texts_is_refused():

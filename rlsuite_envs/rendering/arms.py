@@ -34,6 +34,9 @@ CONTEXT = 40
 Z = 1.959963984540054
 """The 97.5% point of the normal distribution."""
 
+WIDE = 24
+"""More features than this do not fit into a row."""
+
 LABEL, APART = 26, 10
 """Pixels that the count above a bar needs, and at least between two labels of arms."""
 
@@ -174,12 +177,31 @@ def _height(top: int, bounds: Bounds, value: float) -> float:
 
 def _draw_context(canvas: Canvas, context: Sequence[float]) -> None:
     canvas.text(LEFT - 10, 34, "context", 9, MUTED, anchor="right", weight=0.12)
+    if len(context) > WIDE:
+        _draw_wide_context(canvas, context)
+        return
     side = min(20.0, (WIDTH - LEFT - RIGHT) / len(context) - 4)
     for i, feature in enumerate(context):
         x = LEFT + i * (side + 4)
         canvas.box(x, 18, side, side, BLUE, radius=3)
         if feature <= 0:
             canvas.box(x + 1.5, 19.5, side - 3, side - 3, PAPER, radius=2)
+
+
+def _draw_wide_context(canvas: Canvas, context: Sequence[float]) -> None:
+    """Many features as a block of cells, square if their number is: small images are seen as such.
+
+    A cell is filled in the upper half of the range of the features shown.
+    """
+    side = math.isqrt(len(context))
+    columns = side if side * side == len(context) else math.ceil(len(context) / 4)
+    rows = math.ceil(len(context) / columns)
+    cell = min(40.0 / rows, (WIDTH - LEFT - RIGHT) / columns)
+    half = (max(context) + min(context)) / 2.0
+    for i, feature in enumerate(context):
+        y, x = divmod(i, columns)
+        color = BLUE if feature > half else LINE
+        canvas.box(LEFT + x * cell, 6 + y * cell, cell - 0.5, cell - 0.5, color)
 
 
 def _draw_axis(canvas: Canvas, top: int, bounds: Bounds) -> None:

@@ -161,3 +161,13 @@ def test_bandits_draw_before_the_first_reset():
     for name in ("BernoulliBandit", "ContextualBandit"):
         env = gym.make(f"rlsuite/{name}-v0", render_mode="rgb_array").unwrapped
         assert env.render().shape[1] == 560
+
+
+def test_a_digit_is_seen_as_an_image():
+    """64 features as 8 x 8 cells of 5 pixels: filled where a pixel is in the upper half."""
+    env = gym.make("rlsuite/ClassificationBandit-v0", render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    frame = env.render()
+    colors = frame[8:46:5, 68:106:5].reshape(64, 3).tolist()
+    filled = [color == colors[int(observation.argmax())] for color in colors]
+    assert filled == (observation > 0.5).tolist()

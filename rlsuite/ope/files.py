@@ -240,12 +240,12 @@ def _log(
     mask = given["action_mask"]
     if mask is not None:
         given["action_mask"] = mask > 0
-    ids = names["decision_id"]
+    ids: Any = numbers(names["decision_id"]) if names["decision_id"] in table else None
     checked = check_columns(given, n_actions, where)
     return BanditLog(
         **checked,
         n_actions=n_actions,
-        decision_id=numbers(ids) if ids in table else None,
+        decision_id=ids,
         context_names=tuple(wanted),
         extra={column: numbers(column) for column in kept},
     )

@@ -58,8 +58,9 @@ class Beliefs(NamedTuple):
 
 def start(config: DiscountedThompsonSamplingConfig, n_arms: int) -> Beliefs:
     """Nothing seen."""
-    settings = config.discount, config.prior_alpha, config.prior_beta
-    return Beliefs(*(np.zeros(n_arms) for _ in range(4)), *(float(s) for s in settings))
+    successes, failures, alpha, beta = np.zeros((4, n_arms))
+    settings = float(config.discount), float(config.prior_alpha), float(config.prior_beta)
+    return Beliefs(successes, failures, alpha, beta, *settings)
 
 
 def posterior(x: Beliefs) -> None:

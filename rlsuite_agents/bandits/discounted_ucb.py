@@ -55,8 +55,8 @@ class Beliefs(NamedTuple):
 
 def start(config: DiscountedUCBConfig, n_arms: int) -> Beliefs:
     """Beliefs before the first pull."""
-    rows = (np.zeros(n_arms) for _ in range(3))
-    return Beliefs(*rows, float(config.discount), float(config.exploration))
+    counts, sums, indices = np.zeros((3, n_arms))
+    return Beliefs(counts, sums, indices, float(config.discount), float(config.exploration))
 
 
 def choose(x: Beliefs, mask: Any, rng: Any) -> int:

@@ -49,8 +49,9 @@ class Beliefs(NamedTuple):
 
 def start(config: GaussianThompsonSamplingConfig, n_arms: int) -> Beliefs:
     """The prior."""
-    rows = (config.prior_mean, config.prior_sd, config.prior_sd**-2)
-    return Beliefs(*(np.full(n_arms, float(value)) for value in rows), config.noise_sd**-2)
+    means = np.full(n_arms, float(config.prior_mean))
+    deviations = np.full(n_arms, float(config.prior_sd))
+    return Beliefs(means, deviations, deviations**-2.0, float(config.noise_sd) ** -2)
 
 
 def choose(x: Beliefs, mask: Any, rng: Any) -> int:

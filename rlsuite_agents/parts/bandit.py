@@ -217,8 +217,8 @@ class BanditPolicy:
                     f"{type(self).__name__} learns from a pull with the chances it was made with: "
                     f"hand observe the extras that act returned, got {sorted(extras)}."
                 )
-            row = extras[name]  # shorter if arms have been added since
-            getattr(self.beliefs, name)[:] = [*row, *[0.0] * (self.n_arms - len(row))]
+            row, ours = extras[name], getattr(self.beliefs, name)
+            ours[:] = [*row, *[0.0] * (len(ours) - len(row))]  # arms may have been added since
         self._update(observation, int(arm), reward)
         self._rows.clear()
 
@@ -273,7 +273,7 @@ class BanditPolicy:
             }
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: the pending decisions are not readable.") from error
-        return agent  # type: ignore[no-any-return]
+        return agent
 
     @classmethod
     def run_bandits(

@@ -224,11 +224,19 @@ def _contextual_bandits(registry: Transaction) -> None:
         ("LinTS", "lints", "Linear payoffs, Thompson sampling (Agrawal & Goyal 2013)."),
         ("LogisticTS", "logisticts", "Payoffs of 0 and 1, Thompson sampling (Chapelle & Li 2011)."),
         ("SquareCB", "squarecb", "Inverse gap weighting of a regression (Foster & Rakhlin 2020)."),
+        ("NeuralEpsilonGreedy", "neural_epsilon_greedy", "A network's expected rewards, ε-greedy."),
+        (
+            "NeuralLinear",
+            "neural_linear",
+            "Linear beliefs on learned features (Riquelme et al. 2018).",
+        ),
     ):
+        neural = name.startswith("Neural")
         registry.add_agent(
             f"rlsuite/{name}-v0",
             f"rlsuite_agents.bandits.{module}:{name}",
             summary=summary,
+            check_settings={"net_arch": (16,), "batch_size": 32} if neural else {},
             learns="bandit",
             spaces=Spaces(observation=("Box",), action=("Discrete",)),
             promises=OURS,

@@ -59,8 +59,8 @@ class _Rows(Protocol):
     reset_info: dict[str, Column]
     differs: bool
 
-    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools | None:
-        """Draws instances in rows that are reset; tells in which, None where there are none."""
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools:
+        """Draws instances in rows that are reset; tells in which. Not asked without reset info."""
         ...
 
     def advance(self, *common: Any) -> int:
@@ -136,8 +136,8 @@ class BanditVectorEnv(NativeVectorEnv):
         return self._rows.differs
 
     def _advance(self, todo: NDArray[np.uint8], actions: Ints, batch: Batch) -> int:
-        drawn = self._rows.begin(todo == RESET, self._reseeded, self._rng)
-        if drawn is not None:
+        if self._rows.reset_info:
+            drawn = self._rows.begin(todo == RESET, self._reseeded, self._rng)
             batch.columns["new_instance"][:] = drawn
         ended = self._rows.advance(
             todo,
@@ -177,7 +177,7 @@ class _ArmRows:
     """Rows over `Arms`: means [n, 1, K], or over `ChangingArms`: one table [1, P, K] for all."""
 
     def __init__(self, world: Arms | ChangingArms, n: int) -> None:
-        self._n = n
+        self._ones = np.ones((n, 1), np.float32)
         self._world = world if isinstance(world, Arms) else None
         self.differs = self._world is not None and self._world.draw is not None
         self.reset_info: dict[str, Column] = {}
@@ -199,9 +199,9 @@ class _ArmRows:
             for i in range(n):
                 self._use(i, self._world.means)
 
-    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools | None:
-        if self._world is None or self._world.draw is None:
-            return None
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools:
+        assert self._world is not None
+        assert self._world.draw is not None
         due = fresh & (reseeded | ~self._drawn | (self._world.redraw == "episode"))
         for i in np.flatnonzero(due).tolist():
             source = generator(rng[i])
@@ -215,7 +215,7 @@ class _ArmRows:
         return ended
 
     def observations(self, rows: Any) -> NDArray[np.float32]:
-        return np.ones((len(range(self._n)[rows]), 1), np.float32)
+        return self._ones[rows].copy()
 
     def get(self, i: int, started: bool) -> dict[str, Any]:
         if self._world is None:
@@ -244,8 +244,8 @@ class _ContextRows:
         self._kind = {"exact": EXACT, "bernoulli": BINARY, "uniform": UNIFORM}[world.payment]
         self._now = np.zeros(n, np.int64)
 
-    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> None:
-        return None
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools:
+        return np.zeros_like(fresh)
 
     def advance(self, *common: Any) -> int:
         world = self._world
@@ -274,8 +274,8 @@ class _DiscRows:
         self._world = world
         self._points = np.zeros((n, 2))
 
-    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> None:
-        return None
+    def begin(self, fresh: Bools, reseeded: Bools, rng: NDArray[np.uint64]) -> Bools:
+        return np.zeros_like(fresh)
 
     def advance(self, *common: Any) -> int:
         world = self._world

@@ -31,6 +31,8 @@ AGENTS: dict[str, tuple[int, dict[str, Any]]] = {
             "n_steps": 16,
             "batch_size": 128,
             "gamma": 0.98,
+            "gae_lambda": 0.9,
+            "vf_coef": 0.01,
             "learning_rate": "lin_1e-3",
             "total_timesteps": 200_000,
         },

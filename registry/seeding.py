@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     POLICY = 3  # a sampled policy's own draws in episode k of an evaluation
     BOOTSTRAP = 4  # intervals
     DATA = 5  # the episodes of logged data
+    INSTANCE = 6  # the problem of run k of a study, where it is drawn
 
 
 def check_seed(seed: object) -> int:

@@ -41,6 +41,7 @@ from rlsuite.records import (
 )
 from rlsuite.results import results_table
 from rlsuite.store import Store
+from rlsuite.studies.study import StudyResult, study
 from rlsuite.suite import AgentChoice, Grid, Suite, load_suite
 from rlsuite.until_clear import benchmark_until_clear
 from rlsuite.vectors import make_vec
@@ -70,6 +71,7 @@ __all__ = [
     "SettingError",
     "Store",
     "StoreError",
+    "StudyResult",
     "Suite",
     "SuiteError",
     "TakenIdError",
@@ -88,6 +90,7 @@ __all__ = [
     "make_agent",
     "make_vec",
     "results_table",
+    "study",
     "to_minari",
     "watch",
 ]

@@ -49,6 +49,7 @@ SHOWN_ONLY = frozenset(
             "results",
             "sessions",
             "showing",
+            "studies",
             "testing",
         ),
         *("backends", "benchmarking", "data", "database", "schema", "store", "stored"),
@@ -106,6 +107,8 @@ def key_of(cell: Cell, device: str = "cpu") -> RunKey:
         "device": device,
         "rlsuite": _rlsuite_origin(),
     }
+    if cell.runs is not None:
+        identity["study"] = {"runs": cell.runs}
     try:
         return RunKey(identity=json.loads(canonical_json(identity)))
     except (TypeError, ValueError) as error:

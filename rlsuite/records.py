@@ -11,11 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.bandit_runs import BanditBlock
+
 __all__ = [
     "IDENTITY_VERSION",
     "ONLY_EVALUATED",
     "REWARD",
     "SCHEMA_VERSION",
+    "STUDY",
     "CurvePoint",
     "EpisodeRecord",
     "RunKey",
@@ -31,6 +34,9 @@ IDENTITY_VERSION = 1
 
 REWARD = "expected_reward"
 """The metric that holds the plain reward of a task that is scored by a KL-regularised objective."""
+
+STUDY = "study"
+"""The metric of a block of runs of a study: its record has a `block`, and is on no leaderboard."""
 
 SCHEMA_VERSION = 3
 """Version of the store. A newer store is refused, an older one migrated."""
@@ -161,6 +167,7 @@ class RunRecord:
     (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high`
     bound `mean_return` over the episodes of the evaluation. For `objective` `mean_return` is None
     where episodes were played: they show the reward alone, which is the metric `expected_reward`.
+    A record of the metric `study` is a whole `block` of runs: its `regret` is their mean.
     All are None for a cell whose state is not `ok`; its `error` then holds the tail of its log.
     """
 
@@ -190,6 +197,7 @@ class RunRecord:
     training: TrainingCurve | None = None
     updates: UpdateCurve | None = None
     episodes: tuple[EpisodeRecord, ...] = ()
+    block: BanditBlock | None = None
     error: str = ""
     train_seconds: float = 0.0
     eval_seconds: float = 0.0

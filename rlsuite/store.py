@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import StoreError
 from rlsuite.database import RESCUE, inventory, reader, sentence, write_ahead, writer
-from rlsuite.records import SCHEMA_VERSION, RunRecord
+from rlsuite.records import SCHEMA_VERSION, STUDY, RunRecord
 from rlsuite.running.packing import Blobs, pack, unpack, unpack_lean
 from rlsuite.schema import MIGRATIONS, add_functions
 
@@ -345,8 +345,7 @@ class Store:
                 ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        connect = reader if self.read_only else writer
-        return connect(self.path, BUSY_SECONDS)
+        return (reader if self.read_only else writer)(self.path, BUSY_SECONDS)
 
     def _prepare(self) -> None:
         connection = self._connection
@@ -453,8 +452,9 @@ class Store:
     def _lean(self, digest: str, text: str, shared: dict[str, Any]) -> RunRecord:
         with self._damage(digest):
             record = unpack_lean(text, shared)
-        if record.metric == "learning_regret" and record.state == "ok":
-            return replace(record, training=self._record(digest, text).training)
+        if record.metric in ("learning_regret", STUDY) and record.state == "ok":
+            full = self._record(digest, text)
+            return replace(record, training=full.training, block=full.block)
         return record
 
     def _record(self, digest: str, text: str) -> RunRecord:

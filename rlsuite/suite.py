@@ -188,7 +188,11 @@ class Suite:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One run: an agent with its settings on a task with a seed, and how it is evaluated."""
+    """One run: an agent with its settings on a task with a seed, and how it is evaluated.
+
+    With `runs` it is a block of a study: the runs of those numbers, from the first up to, but not
+    with, the second, of `total_timesteps` decisions each; nothing is evaluated.
+    """
 
     task: TaskSpec
     label: str
@@ -199,6 +203,7 @@ class Cell:
     eval_episodes: int
     final_episodes: int
     deterministic: bool
+    runs: tuple[int, int] | None = None
 
 
 def load_suite(name: str | Path) -> Suite:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.bandit_models import BanditModel
+from registry.bandit_runs import BanditBlock
 from registry.contracts import Callback, Transition
 from registry.seeding import Stream, generator
-from rlsuite_agents.functional.exploration import greedy_probabilities, uniform
+from rlsuite_agents.functional.exploration import greedy, greedy_probabilities, uniform
 from rlsuite_agents.loops import Session, learn_online
 from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_agent_checkpoint
+from rlsuite_agents.parts.bandit import BanditRules
 from rlsuite_agents.parts.predict import mask_rows, predict_actions, rows_of
 from rlsuite_agents.parts.spaces import discrete_size, on_cpu
 
@@ -28,6 +32,36 @@ class RandomConfig:
 DEFAULT = RandomConfig()
 
 
+class NoBeliefs(NamedTuple):
+    """What is known of the arms of a bandit: nothing."""
+
+    values: Any  # 0, [K]
+
+
+def start(config: RandomConfig, n_arms: int) -> NoBeliefs:
+    """Nothing is known, and nothing will be."""
+    return NoBeliefs(np.zeros(n_arms))
+
+
+def choose(x: NoBeliefs, mask: Any, rng: Any) -> int:
+    """Any allowed arm."""
+    return uniform(len(x.values), mask, rng)
+
+
+def update(x: NoBeliefs, arm: int, reward: float) -> None:
+    """Learns nothing."""
+
+
+def probabilities(x: NoBeliefs, mask: Any) -> NDArray[np.float64]:
+    """Even over the allowed arms, [K]."""
+    return greedy_probabilities([x.values], None if mask is None else [mask], False)[0]
+
+
+def best(x: NoBeliefs, mask: Any) -> int:
+    """The first allowed arm."""
+    return greedy(x.values, mask)
+
+
 class Random:
     """Draws evenly among the allowed actions and learns nothing. Actions are `Discrete`.
 
@@ -37,6 +71,8 @@ class Random:
 
     id = "rlsuite/Random-v0"
     config_type = RandomConfig
+    rules = BanditRules(start, choose, update, probabilities, best)
+    unit_rewards, draws_uniforms_alone = False, True
 
     def __init__(
         self, env: Any, config: RandomConfig = DEFAULT, *, seed: int, device: str = "cpu"
@@ -81,6 +117,21 @@ class Random:
     def save(self, path: str | PathLike[str]) -> None:
         """Writes all that is needed to go on bit for bit; see `parts.agent_checkpoint`."""
         save_agent_checkpoint(self, path, {})
+
+    @classmethod
+    def run_bandits(
+        cls,
+        models: BanditModel | Sequence[BanditModel],
+        *,
+        seed: int,
+        runs: range,
+        config: Any = None,
+        marks: Sequence[int] | None = None,
+    ) -> BanditBlock:
+        """Many whole runs of a bandit, compiled; see `RunsBandits`."""
+        from rlsuite_agents.parts.bandit_runs import compiled_runs
+
+        return compiled_runs(cls, models, seed=seed, runs=runs, config=config, marks=marks)
 
     @classmethod
     def load(cls, path: str | PathLike[str], env: Any = None, device: str = "cpu") -> Random:

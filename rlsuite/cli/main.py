@@ -29,6 +29,7 @@ from rlsuite.cli import (
     plot,
     plugins,
     sql,
+    study,
     train,
 )
 from rlsuite.cli.errors import sentence
@@ -43,8 +44,8 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """`list` first; typer would put groups of commands last."""
-        first = ["list", "train", "evaluate", "collect", "ope", "play", "plot", "bench", "sql"]
-        return [*first, "export", "import", "check", "plugins", "doctor"]
+        first = ["list", "train", "evaluate", "collect", "study", "ope", "play", "plot"]
+        return [*first, "bench", "sql", "export", "import", "check", "plugins", "doctor"]
 
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ app.add_typer(listing.app, name="list")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("collect")(collect.collect)
+app.command("study")(study.study)
 app.command("ope")(ope.ope)
 app.command("play")(play.play)
 app.command("plot")(plot.plot)

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from registry.errors import SettingError
-from rlsuite.records import RunRecord, canonical_json
+from rlsuite.records import STUDY, RunRecord, canonical_json
 from rlsuite.reporting.board_notes import board_notes
 from rlsuite.reporting.boards import Comparison, Leaderboard, Quantity, Row, TaskCell
 from rlsuite.reporting.tables import (
@@ -85,9 +85,9 @@ def distinct_records(
     Where a label stands for several agents on one task (other settings, another budget), the label
     is extended by what differs: their runs are never averaged. Of several results of the same cell
     (an older version of the code or of the protocol) the one started last is kept, and a note says
-    so.
+    so. Blocks of studies are left out: they are no runs of a benchmark.
     """
-    ordered = sorted(records, key=_order)
+    ordered = sorted((r for r in records if r.metric != STUDY), key=_order)
     labels = _Labels(ordered)
     latest: dict[tuple[str, str, str, int], RunRecord] = {}
     dropped: dict[str, int] = {}

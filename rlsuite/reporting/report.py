@@ -44,6 +44,7 @@ from rlsuite.reporting.record_views import (
     note_views,
     setting_views,
 )
+from rlsuite.reporting.study_views import study_views
 from rlsuite.reporting.task_views import task_views
 
 __all__ = ["render_report", "write_report"]
@@ -107,7 +108,8 @@ def render_report(
     sections: Iterable[Entry] | None = None,
 ) -> str:
     """The report as a string of HTML; `sections` are those of all plugins unless given."""
-    kept, notes = distinct_records(gathered(records))
+    everything = gathered(records)
+    kept, notes = distinct_records(everything)
     entries = registry.entries("report_section") if sections is None else sections
     context = {}
     if kept:
@@ -120,6 +122,7 @@ def render_report(
             command=command,
             suite=getattr(suite, "name", suite) or "",
             headline=_headline(kept),
+            studies=study_views(everything),
             css=_file("report.css"),
             js=_file("report.js"),
             data=_data(kept, title, command),

@@ -29,6 +29,7 @@ from rlsuite.evaluation import MAX_STEPS, Evaluation, Evaluator
 from rlsuite.isolation import global_streams, log_tail, one_thread
 from rlsuite.making import build_agent, make_config, make_environment, train_env
 from rlsuite.records import CurvePoint, RunKey, RunRecord
+from rlsuite.running.bandit_blocks import block_record
 from rlsuite.running.policies import FINAL, Shelf
 from rlsuite.running.resuming import CheckpointPlan, Saver
 from rlsuite.running.scoring import curve_point, evaluated_again, scored
@@ -96,6 +97,9 @@ def run_cell(
             if isinstance(cell.choice.agent, str):  # imports come first: torch may be among them
                 registry.agent_spec(cell.choice.agent).load()
             seed = integer_seed(cell.seed, Stream.AGENT, GLOBAL_STREAMS)
+            if cell.runs is not None:
+                with global_streams(seed), one_thread():
+                    return block_record(cell, blank)
             if before is not None and shelf is not None:
                 try:
                     with global_streams(seed):

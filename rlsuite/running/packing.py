@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.bandit_runs import BanditBlock
 from rlsuite.records import (
     CurvePoint,
     EpisodeRecord,
@@ -58,7 +59,10 @@ TRAINING_TYPES = {
 UPDATES, VALUES = "updates.", "updates.values."
 """Where the arrays of updates are: `updates.step`, `updates.count`, `updates.values.<metric>`."""
 
-APART = ("episodes", "training", "updates", "curve", "key")
+BLOCK = "block."
+"""Where the arrays of a block of runs are."""
+
+APART = ("episodes", "training", "updates", "curve", "key", "block")
 
 
 def pack(record: RunRecord) -> tuple[str, Blobs]:
@@ -82,7 +86,34 @@ def pack(record: RunRecord) -> tuple[str, Blobs]:
         blobs[f"{UPDATES}count"] = _packed(record.updates.updates.astype("<i8"))
         for name, column in record.updates.values.items():
             blobs[VALUES + name] = _packed(column.astype("<f4"))
+    if record.block is not None:
+        blobs |= _packed_block(record.block)
     return json.dumps(encoded(plain), allow_nan=False), blobs
+
+
+def _packed_block(block: BanditBlock) -> Blobs:
+    """Rows of arrays one after the other; how many runs and steps there are is an array too."""
+    columns: dict[str, NDArray[Any]] = {
+        field.name: value.ravel().astype("<i8" if value.dtype.kind == "i" else "<f8")
+        for field in dataclasses.fields(block)
+        if isinstance(value := getattr(block, field.name), np.ndarray)
+    }
+    columns["size"] = np.array([block.runs, block.horizon, block.compiled], dtype="<i8")
+    return {BLOCK + name: _packed(column) for name, column in columns.items()}
+
+
+def _unpacked_block(blobs: Blobs) -> BanditBlock | None:
+    if f"{BLOCK}size" not in blobs:
+        return None
+    columns: dict[str, Any] = {
+        name.removeprefix(BLOCK): unpacked(blob)
+        for name, blob in blobs.items()
+        if name.startswith(BLOCK)
+    }
+    runs, horizon, compiled = columns.pop("size").tolist()
+    for name in ("regret_at", "simple_regret_at"):
+        columns[name] = columns[name].reshape(runs, len(columns["marks"]))
+    return BanditBlock(runs=runs, horizon=horizon, compiled=bool(compiled), **columns)
 
 
 def unpack(text: str, blobs: Blobs) -> RunRecord:
@@ -111,7 +142,13 @@ def unpack(text: str, blobs: Blobs) -> RunRecord:
             updates=unpacked(blobs[f"{UPDATES}count"]),
             values={name.removeprefix(VALUES): unpacked(blobs[name]) for name in names},
         )
-    return RunRecord(**plain, episodes=episodes, training=training, updates=updates)
+    return RunRecord(
+        **plain,
+        episodes=episodes,
+        training=training,
+        updates=updates,
+        block=_unpacked_block(blobs),
+    )
 
 
 def unpack_lean(text: str, shared: dict[str, Any]) -> RunRecord:

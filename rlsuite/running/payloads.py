@@ -12,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -24,6 +24,7 @@ from registry.specs import Provenance, Spaces, TaskSpec, load_entry_point
 from rlsuite.isolation import global_streams
 from rlsuite.making import make_config, make_environment
 from rlsuite.records import RunKey, RunRecord
+from rlsuite.running.bandit_blocks import play_block
 from rlsuite.running.cells import Progress, run_cell
 from rlsuite.running.packing import from_bytes, to_bytes
 from rlsuite.running.policies import Shelf
@@ -91,7 +92,7 @@ def payload_of(
             name: getattr(cell, name)
             for name in (
                 *("seed", "total_timesteps", "eval_points", "eval_episodes", "final_episodes"),
-                "deterministic",
+                *("deterministic", "runs"),
             )
         },
         "environment": environment,
@@ -134,7 +135,14 @@ def rehearsal_of(cell: Cell) -> str | None:
 
     Agents whose class has `learn_many` learn in loops that numba compiles.
     """
-    if not isinstance(cell.choice.agent, str) or cell.total_timesteps < WORTH_REHEARSING:
+    if not isinstance(cell.choice.agent, str):
+        return None
+    if cell.runs is not None:
+        found = payload_of(
+            replace(cell, runs=(0, 1)), RunKey(identity={}), settings={}, fingerprint={}
+        )
+        return found if isinstance(found, str) else None
+    if cell.total_timesteps < WORTH_REHEARSING:
         return None
     try:
         agent_type = registry.agent_spec(cell.choice.agent).load()
@@ -153,6 +161,10 @@ def rehearse(payload: str) -> None:
     finds a folder for it. Nothing else is left behind.
     """
     cell = _cell(json.loads(payload))
+    if cell.runs is not None:
+        with global_streams():
+            play_block(cell)
+        return
     assert isinstance(cell.choice.agent, str)
     spec = registry.agent_spec(cell.choice.agent)
     agent_type = spec.load()
@@ -169,11 +181,12 @@ def _cell(parts: dict[str, Any]) -> Cell:
     agent = parts["agent"]
     choice = agent["id"] if "id" in agent else load_entry_point(agent["entry_point"])
     task = TaskSpec(**{**parts["task"], "wrappers": tuple(map(tuple, parts["task"]["wrappers"]))})
+    numbers = parts["cell"]
     return Cell(
         task=task,
         label=agent["label"],
         choice=AgentChoice(choice, agent["settings"]),
-        **parts["cell"],
+        **{**numbers, "runs": numbers["runs"] and tuple(numbers["runs"])},
     )
 
 

@@ -10,11 +10,11 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from registry.errors import SettingError
 from rlsuite.backends import NO_LIMITS, Backend, Job, Limits, Outcome
@@ -36,7 +36,7 @@ from rlsuite.running.policies import POLICIES_BYTES, trim
 from rlsuite.running.resuming import CheckpointPlan, remove_cell, sweep
 from rlsuite.running.reusing import Trainings, policies_folder, same_result, shelf_of
 from rlsuite.store import Attempt, Store
-from rlsuite.suite import Cell, Suite
+from rlsuite.suite import Cell
 
 __all__ = ["CHECKPOINT_STEPS", "RETRIES", "Rules", "Running", "memory_bytes"]
 
@@ -84,6 +84,14 @@ class Rules:
             CheckpointPlan(folder="", digest="", every=self.checkpoint_every)
 
 
+class Cells(Protocol):
+    """A suite, or whatever has cells."""
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell once."""
+        ...
+
+
 class Running:
     """One run of a suite.
 
@@ -96,7 +104,7 @@ class Running:
     """
 
     def __init__(
-        self, suite: Suite, store: Store, backend: Backend, tell: Listener, rules: Rules
+        self, suite: Cells, store: Store, backend: Backend, tell: Listener, rules: Rules
     ) -> None:
         self.store, self.backend, self.tell, self.rules = store, backend, tell, rules
         limited = rules.limits.seconds is not None or rules.limits.memory is not None

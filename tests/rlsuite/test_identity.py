@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -194,7 +195,11 @@ def test_the_identity_names_every_field_of_a_cell():
     in_cell = {"task", "choice", "seed", "total_timesteps", "eval_points", "eval_episodes"}
     in_cell |= {"final_episodes", "deterministic"}
     (cell,) = small().cells()
-    assert set(cell.__dataclass_fields__) == in_cell | {"label"}  # a label changes nothing
+    # a label changes nothing, and runs are named only where there are some
+    assert set(cell.__dataclass_fields__) == in_cell | {"label", "runs"}
+    block = identity.key_of(dataclasses.replace(cell, runs=(0, 7)))
+    assert block.identity["study"] == {"runs": [0, 7]}
+    assert {k: v for k, v in block.identity.items() if k != "study"} == known
     canonical_json(known)
 
 

@@ -378,7 +378,8 @@ def test_the_table_says_all_but_the_time():
     assert "0.30000000000000004" in row
     clocks = {"key", "env_id", "family", "train_seconds", "eval_seconds", "started_at"}
     fields = {field.name for field in dataclasses.fields(RunRecord)}
-    assert fields == set(COLUMNS) | clocks | {"fingerprint", "updates"}  # they tell steps/s
+    apart = {"fingerprint", "updates", "block"}  # updates tell steps/s; regret is of the block
+    assert fields == set(COLUMNS) | clocks | apart
 
 
 def test_lean_records_have_no_arrays_and_share_what_is_equal(path):

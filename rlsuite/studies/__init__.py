@@ -1,0 +1,1 @@
+"""Studies of bandit policies: thousands of runs, summed up block by block."""

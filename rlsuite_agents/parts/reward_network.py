@@ -54,9 +54,10 @@ class Pulls:
     def add(self, x: Any, arm: int, reward: float) -> None:
         """Adds a pull, in the place of the oldest if the ring is full."""
         if self.total == len(self.arms) < self.limit:
-            old = self.contexts, self.arms, self.rewards
+            old: tuple[NDArray[Any], ...] = self.contexts, self.arms, self.rewards
             self._make(min(2 * self.total, self.limit))
-            for new, values in zip((self.contexts, self.arms, self.rewards), old, strict=True):
+            grown: tuple[NDArray[Any], ...] = self.contexts, self.arms, self.rewards
+            for new, values in zip(grown, old, strict=True):
                 new[: self.total] = values
         place = self.total % self.limit
         self.contexts[place], self.arms[place], self.rewards[place] = x, arm, reward

@@ -36,7 +36,7 @@ def study(
     ] = None,
     runs: Annotated[
         int | None,
-        typer.Option("--runs", help="Runs of each policy; default: 2000, with --width at most."),
+        typer.Option("--runs", help="Runs of each policy, with --width the most; default: 2000."),
     ] = None,
     horizon: Annotated[
         int | None,
@@ -98,7 +98,6 @@ def study(
         level=level,
         store=store,
         workers=workers,
-        progress=None,
     )
     if plot is not None:
         result.plot(plot, log=log_regret)

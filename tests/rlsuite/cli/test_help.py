@@ -19,6 +19,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "collect",
+    "study",
     "ope",
     "play",
     "plot",

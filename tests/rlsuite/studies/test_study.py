@@ -190,6 +190,7 @@ REFERENCE = {
     "uniform": (UNIFORM, {}, 199.90, 0.09),
     "Thompson": ("rlsuite/ThompsonSampling-v0", {}, 12.37, 0.08),
     "UCB1": (UCB, {}, 53.80, 0.09),
+    "REINFORCE": ("rlsuite/GradientBandit-v0", {}, 38.3, 0.15),
 }
 
 

@@ -4,6 +4,7 @@
     python benchmarks/classic_tables.py                     # prints them
     python benchmarks/classic_tables.py --write             # into docs/agents/, between the marks
     python benchmarks/classic_tables.py ours.sqlite theirs.sqlite
+    python benchmarks/classic_tables.py benchmarks/classic.sqlite   # what the pages show
 
 Theirs are in the store that comes with the suite `classic`. A run is one training; what it
 returned is the mean over its 100 evaluation episodes, which are the same for all runs of a task.

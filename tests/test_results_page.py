@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
             store=path / name,
         )
     rlsuite.benchmark(
-        agents={"random": "rlsuite/Random-v0"},
+        agents={"random": "rlsuite/Random-v0", "a2c": "rlsuite/A2C-v0"},
         tasks=["CartPole-v1"],
         seeds=1,
         total_timesteps=600,

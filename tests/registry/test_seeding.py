@@ -17,6 +17,7 @@ def test_the_numbers_of_the_streams_are_part_of_every_stored_result():
         "POLICY": 3,
         "BOOTSTRAP": 4,
         "DATA": 5,
+        "INSTANCE": 6,
     }
 
 

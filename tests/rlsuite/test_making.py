@@ -147,10 +147,16 @@ def test_every_registered_agent_can_be_made(tmp_path):
     data, grid = tmp_path / "data.npz", "rlsuite/GridWorld-v0"
     rlsuite.collect(rlsuite.make_agent("rlsuite/Random-v0", grid), grid, steps=10).save(data)
     for entry in registry.entries("agent"):
-        env = "rlsuite/ContextualBandit-v0" if "LinUCB" in entry.id else grid
-        if entry.id == "rlsuite/ThompsonSampling-v0":
-            env = "rlsuite/BernoulliBandit-v0"
-        settings = {"data": str(data)} if "data" in entry.meta.get("requires", ()) else {}
+        requires = entry.meta.get("requires", ())
+        env = "rlsuite/TokenGeneration-v0" if "texts" in requires else grid
+        if hasattr(registry.agent_spec(entry.id).load(), "run_contextual"):
+            env = "rlsuite/ContextualBandit-v0"
+        env = {
+            "rlsuite/GDPO-v0": "rlsuite/TwoVerifiers-v0",
+            "rlsuite/ThompsonSampling-v0": "rlsuite/BernoulliBandit-v0",
+            "sb3/SAC-v0": "rlsuite/LQR-v0",
+        }.get(entry.id, env)
+        settings = {"data": str(data)} if "data" in requires else {}
         assert callable(rlsuite.make_agent(entry.id, env, **settings).predict)
 
 

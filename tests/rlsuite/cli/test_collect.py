@@ -30,11 +30,11 @@ def test_an_agent_is_trained_logged_and_learned_from(cli):
     settings = ("--set", "data=cliff.npz")
     learned = cli("train", OFFLINE, CLIFF, *settings, "--steps", "300")
     assert learned.code == 0, learned.err
-    assert "150 of 300 sweeps\n" in learned.out
+    assert "150 of 300 sweeps; " in learned.out
     assert "Trained 300 sweeps.\n" in learned.out
     assert "exact" in learned.out
     cloned = cli("train", "rlsuite/BehaviourCloning-v0", CLIFF, *settings, "--steps", "3000")
-    assert "1,500 of 3,000 examples\n" in cloned.out
+    assert "1,500 of 3,000 examples; " in cloned.out
     assert "Trained 3,000 examples.\n" in cloned.out
 
 

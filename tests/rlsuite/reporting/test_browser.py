@@ -102,7 +102,7 @@ def requested(driver):
 def test_it_asks_for_nothing_but_itself_and_says_nothing_to_the_console(page):
     assert page.title == "Quick"
     # pictures in the page, and the browser's start page
-    own = ("data:image/png", "chrome://", "chrome-untrusted://")
+    own = ("data:image/", "chrome://", "chrome-untrusted://")
     asked = [address for address in requested(page) if not address.startswith(own)]
     assert asked == [page.current_url]
     assert page.get_log("browser") == []

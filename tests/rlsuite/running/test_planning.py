@@ -137,6 +137,7 @@ CLASSIFIED = {
     Cell: {
         **dict.fromkeys(("task", "choice", "seed", "total_timesteps"), IN),
         **dict.fromkeys(("eval_points", "eval_episodes", "final_episodes", "deterministic"), IN),
+        "runs": IN,
         "label": OUT,
     },
     Grid: {
@@ -145,8 +146,8 @@ CLASSIFIED = {
             ("eval_points", "eval_episodes", "final_episodes", "deterministic"), THROUGH
         ),
     },
-    Suite: {"name": OUT, "title": OUT, "grids": THROUGH},
-    Rules: dict.fromkeys(("limits", "retries", "checkpoint_every", "choose"), OUT),
+    Suite: {"name": OUT, "title": OUT, "baselines": OUT, "grids": THROUGH},
+    Rules: dict.fromkeys(("limits", "retries", "checkpoint_every", "choose", "updates"), OUT),
 }
 
 

@@ -136,7 +136,7 @@ PICTURES = (
         title="[BernoulliBandit](environments/bernoulli_bandit.md)",
         text="Thompson sampling while it learns: means of what the arms have paid, their 95% "
         "intervals, how often each was pulled, and the regret so far.",
-        command="play rlsuite/BernoulliBandit-v0 --agent rlsuite/ThompsonSampling-v0 --steps 20 "
+        command="play rlsuite/BernoulliBandit-v0 --agent rlsuite/ThompsonSampling-v0 --steps 14 "
         "--fps 5 --gif bernoulli_bandit.gif",
     ),
     Picture(
@@ -144,21 +144,21 @@ PICTURES = (
         title="[ContextualBandit](environments/contextual_bandit.md)",
         text="LinUCB: squares are the ten features of the context, filled where they are +1. Which "
         "arm is best depends on them, so no arm's mean stands out.",
-        command="play rlsuite/ContextualBandit-v0 --agent rlsuite/LinUCB-v0 --steps 20 --fps 5 "
+        command="play rlsuite/ContextualBandit-v0 --agent rlsuite/LinUCB-v0 --steps 14 --fps 5 "
         "--gif contextual_bandit.gif",
     ),
     Picture(
         file="gaussian_bandit.gif",
         title="[GaussianBandit](environments/gaussian_bandit.md)",
         text="UCB1 on ten arms whose means are drawn at each reset: bounds narrow where it pulls.",
-        command="play rlsuite/GaussianBandit-v0 --agent rlsuite/UCB1-v0 --steps 20 --fps 5 "
+        command="play rlsuite/GaussianBandit-v0 --agent rlsuite/UCB1-v0 --steps 14 --fps 5 "
         "--gif gaussian_bandit.gif",
     ),
     Picture(
         file="drifting_bandit.gif",
         title="[DriftingBandit](environments/drifting_bandit.md)",
         text="Discounted UCB: what was paid long ago counts less, for the arms change.",
-        command="play rlsuite/DriftingBandit-v0 --agent rlsuite/DiscountedUCB-v0 --steps 20 "
+        command="play rlsuite/DriftingBandit-v0 --agent rlsuite/DiscountedUCB-v0 --steps 14 "
         "--fps 5 --gif drifting_bandit.gif",
     ),
     Picture(
@@ -166,7 +166,7 @@ PICTURES = (
         title="[AdversarialBandit](environments/adversarial_bandit.md)",
         text="Exp3-IX against rewards that were fixed beforehand; its regret is that against "
         "the best single arm.",
-        command="play rlsuite/AdversarialBandit-v0 --agent rlsuite/Exp3IX-v0 --steps 20 --fps 5 "
+        command="play rlsuite/AdversarialBandit-v0 --agent rlsuite/Exp3IX-v0 --steps 14 --fps 5 "
         "--gif adversarial_bandit.gif",
     ),
     Picture(
@@ -174,14 +174,14 @@ PICTURES = (
         title="[WheelBandit](environments/wheel_bandit.md)",
         text="Linear Thompson sampling on the wheel: the context is a point of the disc, and "
         "only near the rim another arm pays.",
-        command="play rlsuite/WheelBandit-v0 --agent rlsuite/LinTS-v0 --steps 20 --fps 5 "
+        command="play rlsuite/WheelBandit-v0 --agent rlsuite/LinTS-v0 --steps 14 --fps 5 "
         "--gif wheel_bandit.gif",
     ),
     Picture(
         file="classification_bandit.gif",
         title="[ClassificationBandit](environments/classification_bandit.md)",
         text="Handwritten digits: the arms are the classes, and only the right one pays.",
-        command="play rlsuite/ClassificationBandit-v0 --agent rlsuite/LinTS-v0 --steps 20 --fps 5 "
+        command="play rlsuite/ClassificationBandit-v0 --agent rlsuite/LinTS-v0 --steps 14 --fps 5 "
         "--gif classification_bandit.gif",
     ),
     Picture(

@@ -121,6 +121,8 @@ def kl_ucb_index(p: float, d: float) -> float:
     fixed = p * math.log(p) + rest * math.log(rest)  # -H(p)
     s = math.exp((fixed - d) / rest)  # 1 - q, in which nothing cancels where q is near 1
     s = max(s, rest - math.sqrt(0.5 * d))
+    if not 0.0 < s < rest:  # so near to 1, or to p, that float64 sees no difference
+        return p if s > 0.0 else 1.0
     for _ in range(60):
         q = 1.0 - s
         excess = fixed - p * math.log(q) - rest * math.log(s) - d
@@ -128,7 +130,7 @@ def kl_ucb_index(p: float, d: float) -> float:
         s += step
         if step <= ENOUGH * s:
             break
-    return 1.0 - min(s, rest)
+    return max(p, 1.0 - s)
 
 
 def kl_ucb_indices(means: Any, counts: Any, c: float, plus: bool, out: Any) -> None:

@@ -13,13 +13,50 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rlsuite  # noqa: F401  (registers the agents)
 import rlsuite_agents
-from rlsuite_agents.functional import bandits, exploration, returns, td
-from rlsuite_agents.parts import pcg64
+from registry.catalogue import registry
+from rlsuite_agents.bandits import linucb, squarecb
+from rlsuite_agents.functional import (
+    bandit_indices,
+    bandit_posteriors,
+    bandit_weights,
+    bandits,
+    exploration,
+    returns,
+    td,
+)
+from rlsuite_agents.parts import linear_model, pcg64
+from rlsuite_agents.parts.bandit import BanditPolicy
 from rlsuite_agents.parts.compiled import bound, compiled, digest
 
 A = 4
+BANDIT_RULES = [
+    bandit_indices.optimistic,
+    bandit_indices.per_pull,
+    bandit_indices.ucb_tuned_indices,
+    bandit_indices.moss_indices,
+    bandit_indices.bernoulli_divergence,
+    bandit_indices.kl_ucb_index,
+    bandit_indices.kl_ucb_indices,
+    bandit_indices.imed_indices,
+    bandit_indices.window_ucb_indices,
+    bandit_indices.discounted_ucb_indices,
+    bandit_posteriors.log_gamma,
+    bandit_posteriors.beta_survival,
+    bandit_posteriors.beta_quantile,
+    bandit_posteriors.surely_below,
+    bandit_posteriors.bayes_ucb_indices,
+    bandit_posteriors.thompson_normal,
+    bandit_posteriors.nig_update,
+    bandit_posteriors.thompson_nig,
+    bandit_weights.softmax,
+    bandit_weights.mixed_with_uniform,
+    bandit_weights.draw_from,
+    bandit_weights.adam_step,
+]
 RULES = [
+    *BANDIT_RULES,
     td.td_error,
     td.discount_of,
     td.sarsa_error_row,
@@ -40,6 +77,46 @@ RULES = [
     returns._lambda,
     returns._advantages,
 ]
+
+
+def bandit_arguments(rng, case):
+    """Of the rules of bandits, by name: rows of K = A arms and numbers, extremes among them."""
+    counts = rng.integers(case % 2, 9, size=A) + np.array([1, 0, 0, 0])
+    means = np.where(counts > 3, rng.random(A), rng.integers(2, size=A))
+    row = {name: rng.normal(size=A) for name in ("values", "theta", "gradient", "m")}
+    positive = ("squares", "v", "deviations", "strengths", "shapes", "scales")
+    row |= {name: 0.1 + 3 * rng.random(A) for name in positive}
+    alpha, beta = 0.5 + 9 * rng.random((2, A))
+    return row | {
+        "counts": counts,
+        "means": means,
+        "sums": counts * means,
+        "indices": np.where(rng.random(A) < 0.2, np.inf, rng.integers(3, size=A)),
+        "pi": rng.dirichlet(np.ones(A)),
+        "alpha": alpha,
+        "beta": beta,
+        "clock": np.array([0.9**case, 0.999**case]),
+        "t": int(rng.integers(1, 40)),
+        "window": float(1 + rng.integers(60)),
+        "horizon": float(500 * (case % 2)),
+        "exploration": 0.6,
+        "c": 3.0 * (case % 2),
+        "plus": bool(case % 2),
+        "p": (0.0, 1.0, 0.5, rng.random(), 0.9999)[case % 5],
+        "q": (rng.random(), 0.0, 1.0)[case % 3],
+        "d": rng.exponential() * 3 ** (case % 4),
+        "a": 0.5 + 9 * rng.random(),
+        "b": 0.5 + 9 * rng.random(),
+        "x": rng.random(),
+        "low": 0.0,
+        "tail": 1.0 / (1.0 + rng.integers(500)),
+        "strength": 1.0 + rng.random(),
+        "shape": 1.0 + rng.random(),
+        "scale": 1.0 + rng.random(),
+        "share": 0.1,
+        "step_size": 0.05,
+        "log_beta": np.array([bandit_posteriors.log_beta_of(alpha, beta, k) for k in range(A)]),
+    }
 
 
 def arguments(rule, case):
@@ -85,6 +162,10 @@ def arguments(rule, case):
         }
         if rule.__module__.endswith("returns"):
             named |= steps
+        if rule in BANDIT_RULES:
+            named |= bandit_arguments(rng, case)
+            if "alpha" not in inspect.signature(rule).parameters:
+                named["log_beta"] = -1.5
         if rule is exploration.uniform:
             named["n"] = A
         return {name: named[name] for name in inspect.signature(rule).parameters}
@@ -136,7 +217,39 @@ def test_plain_lists_and_arrays_give_the_same():
 FORBIDDEN = {"exp", "log", "sum", "mean", "prod", "dot", "integers", "choice"}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def with_helpers(rules):
+    """These functions and those of ours that they call, each once."""
+    found = list(rules)
+    for rule in found:
+        for called in map(rule.__globals__.get, rule.__code__.co_names):
+            if inspect.isfunction(called) and called not in found:
+                found.append(called)
+    return [f for f in found if f.__module__.startswith("rlsuite_agents")]
+
+
+def rules_of_policies():
+    """What runs compiled of every bandit policy."""
+    for entry in registry.entries("agent"):
+        cls = entry.load() if ".bandits." in entry.entry_point else None
+        if inspect.isclass(cls) and issubclass(cls, BanditPolicy) and hasattr(cls, "rules"):
+            yield from (cls.rules.choose, cls.rules.update, cls.rules.best)
+    for rules in (
+        linucb.RULES,
+        squarecb.RULES,
+        linear_model.THOMPSON,
+        linear_model.LOGISTIC_THOMPSON,
+    ):
+        yield from rules[:-1]
+
+
+ALL_RULES = list(dict.fromkeys(with_helpers([*RULES, *rules_of_policies()])))
+
+
+def test_every_rule_of_a_policy_is_looked_at():
+    assert len(ALL_RULES) > len(RULES) + 2 * 18
+
+
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda f: f"{f.__module__}.{f.__name__}")
 def test_rules_use_only_what_compiles_to_the_same_bits(rule):
     """`math.*`, `a**0.6` and `/` do; `np.exp`, `np.log`, `x**2`, `.sum()` and `.mean()` do not."""
     for node in ast.walk(ast.parse(inspect.getsource(rule))):

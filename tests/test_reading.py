@@ -91,14 +91,14 @@ def lines_of_code(source: str) -> int:
 def what_runs(agent: Any, steps: int) -> set[CodeType]:
     """Every function of ours that so many steps of learning call.
 
-    What has no name, a comprehension say, is part of the function around it.
+    What has no name, a comprehension say, is among the lines of the function around it; it counts
+    by itself where that function was not called.
     """
     home, called = str(rlsuite_agents.__path__[0]), set()
 
     def note(frame: Any, event: str, argument: Any) -> None:
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(home) and code.co_name[0] != "<":
-            called.add(code)
+        if event == "call" and frame.f_code.co_filename.startswith(home):
+            called.add(frame.f_code)
 
     before = sys.getprofile()
     sys.setprofile(note)
@@ -106,7 +106,8 @@ def what_runs(agent: Any, steps: int) -> set[CodeType]:
         agent.learn(steps, callback=lambda agent: None)  # who calls back is not compiled
     finally:
         sys.setprofile(before)
-    return called
+    inside = {part for code in called for part in code.co_consts if part in called}
+    return {code for code in called if code.co_name[0] != "<" or code not in inside}
 
 
 def what_a_reader_opens(

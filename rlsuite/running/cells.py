@@ -254,9 +254,10 @@ class _Run:
             agent, done = saver.resumed(agent)
         for number, point in enumerate([*self.points, budget]):
             if point > done:
-                parts = [point - done] if saver is None else saver.parts(agent, done, point)
-                for part in parts:
-                    self._learn(agent, part)
+                if saver is None:
+                    self._learn(agent, point - done)
+                else:
+                    saver.train(agent, done, point, self._learn)
                 done = point
             if point < budget and number >= len(self.curve):  # not evaluated before it was stopped
                 self._evaluate_point(agent)

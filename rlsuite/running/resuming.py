@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -214,8 +214,8 @@ class Saver:
         self.saved_at = state["done"]
         return resumed, self.saved_at
 
-    def parts(self, agent: Any, done: int, point: int) -> Iterator[int]:
-        """Numbers of steps from `done` to `point`, for one call of `learn` each.
+    def train(self, agent: Any, done: int, point: int, learn: Callable[[Any, int], object]) -> None:
+        """Calls `learn(agent, steps)` for parts of the way from `done` to `point`, and saves.
 
         Raises:
             Stopped: SIGTERM came; the training is saved.
@@ -226,7 +226,7 @@ class Saver:
             part = min(size, point - done, max(1, due - done))
             start = time.perf_counter()
             with stop_requests() as asked:
-                yield part
+                learn(agent, part)
             done += part
             if asked.is_set() or done >= due:
                 self._save(agent, done)

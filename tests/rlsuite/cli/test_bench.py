@@ -112,6 +112,7 @@ def test_ctrl_c_keeps_finished_cells_and_says_how_to_go_on(cli, tiny, monkeypatc
         shown = cli("bench", tiny)
     assert shown.code == 130
     assert "Interrupted. Finished cells are kept in results/rlsuite.sqlite" in shown.err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     again = cli("bench", tiny)
     assert again.code == 0
     assert "(4 cells, 2 of them reused)" in again.out

@@ -11,7 +11,6 @@ import torch
 
 from registry.errors import SettingError
 from rlsuite_agents.deep.a2c import A2C, A2CConfig
-from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 
 def agent(env, seed=0, **settings):
@@ -73,32 +72,6 @@ def test_the_update_is_the_policy_gradient_and_torchs_rmsprop():
 def test_wrong_settings_are_refused(setting, sentence):
     with pytest.raises(SettingError, match=sentence):
         A2CConfig(**setting)
-
-
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("steps", [0, 50])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps):
-    settings = {"normalize_observations": True, "normalize_rewards": True}
-    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
-    a.save(tmp_path / "a")
-    b = A2C.load(tmp_path / "a", env=gym.make(env_id))
-    kept = []
-    for one in (a, b):
-        one.learn(1_000)
-        one.save(tmp_path / "after")
-        kept.append(load_checkpoint(tmp_path / "after", agent=A2C.id, config_type=A2CConfig))
-    assert kept[0].state == kept[1].state
-    for name, array in kept[0].arrays.items():
-        np.testing.assert_array_equal(array, kept[1].arrays[name], err_msg=name)
-
-
-def test_learn_may_be_split():
-    whole, parts = (agent(gym.make("CartPole-v1")) for _ in range(2))
-    whole.learn(301)
-    for n in (1, 0, 100, 200):
-        parts.learn(n)
-    assert np.array_equal(weights(whole), weights(parts))
-    assert whole.num_timesteps == parts.num_timesteps == 300
 
 
 def test_the_metrics_say_what_was_done():

@@ -14,7 +14,6 @@ import rlsuite
 from registry.errors import SettingError
 from rlsuite.testing.agent_checks import check_agent
 from rlsuite_agents.deep.actor_critic import ActorCritic, ActorCriticConfig
-from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 TRACES = {"actor_lambda": 0.8, "critic_lambda": 0.5}
 
@@ -253,73 +252,6 @@ def test_the_metrics_are_means_over_the_interval():
     assert m.explained_variance == pytest.approx(1 - delta.var() / returns.var())
     assert m.entropy == pytest.approx(np.log(2), abs=0.01)
     assert all(np.isfinite(value) for value in dataclasses.astuple(m))
-
-
-CASES = {
-    "one step": ("CartPole-v1", {}),
-    "everything on": (
-        "Pendulum-v1",
-        {
-            **TRACES,
-            "num_envs": 3,
-            "discount_states": True,
-            "ent_coef": 0.01,
-            "normalize_observations": True,
-            "normalize_rewards": True,
-            "metrics_interval": 30,
-        },
-    ),
-    "tokens": ("rlsuite/TokenGeneration-v0", {**TRACES, "discount_states": True}),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("steps", [0, 65])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, case, steps):
-    """In the middle of an episode, of its traces and of an interval; a thousand further steps."""
-    env_id, settings = CASES[case]
-    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
-    a.save(tmp_path / "a")
-    b = ActorCritic.load(tmp_path / "a", env=gym.make(env_id))
-    kept = []
-    for one in (a, b):
-        one.learn(1_000)
-        one.save(tmp_path / "after")
-        kept.append(
-            load_checkpoint(tmp_path / "after", agent=ActorCritic.id, config_type=ActorCriticConfig)
-        )
-    assert kept[0].state == kept[1].state
-    assert kept[0].arrays.keys() == kept[1].arrays.keys()
-    for name, array in kept[0].arrays.items():
-        np.testing.assert_array_equal(array, kept[1].arrays[name], err_msg=name)
-    told = dataclasses.asdict(a.metrics), dataclasses.asdict(b.metrics)
-    assert all(metrics.pop("steps_per_second") > 0 for metrics in told)
-    assert told[0] == told[1]
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_native_vectors_resume_bit_for_bit(tmp_path, mode):
-    def make():
-        return rlsuite.make_vec(
-            "rlsuite/GridWorld-v0", 3, autoreset_mode=mode, slip=0.2, max_episode_steps=7
-        )
-
-    a = agent(make(), seed=1, num_envs=3, **TRACES).learn(100)
-    a.save(tmp_path / "a")
-    b = ActorCritic.load(tmp_path / "a", env=make())
-    a.learn(150)
-    b.learn(150)
-    np.testing.assert_array_equal(weights(a), weights(b))
-    assert 248 <= a.num_timesteps == b.num_timesteps <= 250
-
-
-def test_learn_may_be_split():
-    whole, parts = (agent(gym.make("CartPole-v1"), num_envs=3, **TRACES) for _ in range(2))
-    whole.learn(301)
-    for n in (1, 0, 100, 200):
-        parts.learn(n)
-    np.testing.assert_array_equal(weights(whole), weights(parts))
-    assert whole.num_timesteps == parts.num_timesteps == 300
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from registry.errors import (
 from rlsuite.testing.agent_checks import check_agent
 from rlsuite.testing.agent_subject import agent_subject
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
-from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 SMALL = {"n_steps": 16, "batch_size": 24, "n_epochs": 2, "num_envs": 3}
 GRID = "rlsuite/GridWorld-v0"
@@ -231,62 +230,6 @@ def test_every_setting_changes_what_is_learned(setting):
 
 # --- promises -----------------------------------------------------------------------------------
 
-CASES = {
-    "CartPole": ("CartPole-v1", {}),
-    "Pendulum, normalised": (
-        "Pendulum-v1",
-        {"normalize_observations": True, "normalize_rewards": True},
-    ),
-    "GridWorld": (GRID, {"learning_rate": "lin_1e-3", "total_timesteps": 900}),
-    "tokens": ("rlsuite/TokenGeneration-v0", {}),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_learn_is_exact_and_may_be_split(case):
-    env_id, settings = CASES[case]
-    whole, parts = agent(gym.make(env_id), **settings), agent(gym.make(env_id), **settings)
-    whole.learn(301)
-    for n in (1, 0, 100, 200):
-        parts.learn(n)
-    assert whole.num_timesteps == parts.num_timesteps == 300
-    assert whole.unspent == parts.unspent == 1
-    assert same(whole, parts)
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("steps", [0, 50, 200])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, case, steps):
-    """In the middle of a rollout and of an episode; a thousand further steps."""
-    env_id, settings = CASES[case]
-    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
-    a.save(tmp_path / "a")
-    b = PPO.load(tmp_path / "a", env=gym.make(env_id))
-    for one in (a, b):
-        one.learn(1_000)
-        one.save(tmp_path / "after")
-        one.kept = load_checkpoint(tmp_path / "after", agent=PPO.id, config_type=PPOConfig)
-    assert a.num_timesteps == b.num_timesteps
-    assert a.kept.state == b.kept.state
-    assert a.kept.arrays.keys() == b.kept.arrays.keys()
-    for name, array in a.kept.arrays.items():
-        np.testing.assert_array_equal(array, b.kept.arrays[name], err_msg=name)
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_native_vectors_resume_bit_for_bit(tmp_path, mode):
-    def make():
-        return rlsuite.make_vec(GRID, 3, autoreset_mode=mode, slip=0.2, max_episode_steps=15)
-
-    a = agent(make(), seed=1).learn(200)
-    a.save(tmp_path / "a")
-    b = PPO.load(tmp_path / "a", env=make())
-    a.learn(1_000)
-    b.learn(1_000)
-    assert same(a, b)
-    assert a.num_timesteps == b.num_timesteps
-    assert 1_198 <= a.num_timesteps <= 1_200
-
 
 def test_a_vector_that_cannot_tell_its_state_is_not_resumed(tmp_path):
     def make():
@@ -306,24 +249,6 @@ def test_every_autoreset_mode_teaches_the_same(mode):
     """Of a `SyncVectorEnv` the members are taken, so the bits are those of single environments."""
     env = rlsuite.make_vec("CartPole-v1", 3, autoreset_mode=mode)
     assert same(agent(env).learn(200), agent(gym.make("CartPole-v1")).learn(200))
-
-
-def test_it_says_the_same_alone_and_in_a_batch():
-    for env_id in ("CartPole-v1", "Pendulum-v1"):
-        a = agent(gym.make(env_id), normalize_observations=True).learn(200)
-        x = np.random.default_rng(0).normal(size=(7, a.encoder.size)).astype(np.float32)
-        together, state = a.predict(x, state="kept", deterministic=True)
-        alone = np.array([a.predict(row, deterministic=True)[0] for row in x])
-        np.testing.assert_array_equal(together, alone)
-        assert state == "kept"
-        rngs = [np.random.default_rng(k) for k in range(7)]
-        drawn, _ = a.predict(x, rngs=rngs)
-        one, _ = a.predict(x[4], rngs=np.random.default_rng(4))
-        np.testing.assert_array_equal(drawn[4], one)
-        assert a.env.action_space.contains(one)
-        with torch.no_grad():
-            values = a.state_values(x)
-        assert (values.shape, values.dtype) == ((7,), np.float64)
 
 
 def test_a_stopped_budget_is_not_made_up_for():

@@ -15,46 +15,8 @@ from registry.errors import (
     SettingError,
 )
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
-from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 TOKENS = "rlsuite/TokenGeneration-v0"
-OURS = (
-    TOKENS,
-    "rlsuite/GridWorld-v0",
-    "rlsuite/CliffWalk-v0",
-    "rlsuite/BernoulliBandit-v0",
-    "rlsuite/ContextualBandit-v0",
-)
-
-
-class Script(gym.Env):
-    """One state; a script of (reward per action, info) for each step, with ends or none."""
-
-    def __init__(self, rewards, *, terminates=True, ends=None, info=None, mask=None):
-        self.observation_space = spaces.Discrete(1)
-        self.action_space = spaces.Discrete(len(rewards[0]))
-        self.rewards = rewards
-        self.ends = ends or ((len(rewards),) if terminates else ())
-        self.info, self.mask = info, mask
-        self.t = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        begun = max((end for end in self.ends if end <= self.t), default=0)
-        self.t = begun % max(self.ends, default=1)
-        return 0, self._info(None)
-
-    def step(self, action):
-        reward = self.rewards[self.t % len(self.rewards)][action]
-        self.t += 1
-        over = self.t in self.ends
-        return 0, reward, over, False, self._info(action)
-
-    def _info(self, action):
-        info = {} if self.mask is None else {"action_mask": np.array(self.mask)}
-        if action is not None and self.info is not None:
-            info["ref_logprob"] = self.info[action]
-        return info
 
 
 def agent(env, seed=0, **settings):
@@ -136,12 +98,6 @@ def test_every_setting_changes_what_is_learned(setting):
     assert not np.array_equal(*tables)
 
 
-@pytest.mark.parametrize("info", [None, [float("-inf")]])
-def test_kl_beta_without_a_reference_is_refused(info):
-    with pytest.raises(SettingError, match=r'info\["ref_logprob"\].*Set kl_beta to 0'):
-        agent(Script([[1.0]], info=info), kl_beta=0.1).learn(1)
-
-
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_kl_beta_in_a_vector_without_a_reference_is_refused(mode):
     env = rlsuite.make_vec("rlsuite/GridWorld-v0", 3, autoreset_mode=mode)
@@ -173,41 +129,6 @@ def test_it_starts_uniform_and_says_the_same_alone_and_in_a_batch():
     assert alone == among[3]
 
 
-def test_greedy_ties_go_to_the_lowest_index():
-    a = agent(Script([[1.0, 1.0, 1.0]]))
-    assert a.predict(0, deterministic=True)[0] == 0
-    np.testing.assert_array_equal(
-        a.action_probabilities(np.array([0]), deterministic=True), [[1, 0, 0]]
-    )
-
-
-def test_masks_hold_in_acting_in_probabilities_and_in_the_loss():
-    mask = [False, True, False, True]
-    a = agent(Script([[0.0, 0.0, 0.0, 1.0]], mask=mask), episodes_per_update=4)
-    played = []
-    update = a.update
-    a.update = lambda: (played.extend(a.rollout._rows["actions"]), update())
-    a.learn(400)
-    assert set(np.concatenate(played).tolist()) == {1, 3}
-    pi = a.action_probabilities(np.zeros(2, int), deterministic=False, mask=np.array([mask] * 2))
-    assert (pi[:, [0, 2]] == 0).all()
-    assert (pi[:, 3] > 0.9).all()
-    # The masked actions never entered the loss: their logits have not moved from 0.
-    logits = a.networks.outputs_by_row(np.ones((1, 1), np.float32))[0]
-    assert logits[0] == logits[2] == 0
-    assert a.predict(0, mask=np.array([True, False, False, False]))[0] == 0
-
-
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", *OURS])
-def test_learn_is_exact_and_may_be_split(env_id):
-    whole, parts = agent(gym.make(env_id)), agent(gym.make(env_id))
-    whole.learn(700)
-    for n in (1, 0, 333, 366):
-        parts.learn(n)
-    assert whole.num_timesteps == parts.num_timesteps == 700
-    assert same(whole, parts)
-
-
 def test_seeds_differ_and_repeat():
     a, b, c = (agent(gym.make("CartPole-v1"), seed=s).learn(500) for s in (0, 0, 1))
     assert same(a, b)
@@ -225,81 +146,12 @@ def test_the_callback_sees_every_step_and_can_stop():
     assert seen == [1, 2, 3, 4, 5]
 
 
-RESUMED = {
-    "alone": {},
-    "lanes": {"num_envs": 3, "normalize_observations": True, "normalize_rewards": True},
-    "mean": {"baseline": "mean", "episodes_per_update": 7, "ent_coef": 0.01},
-}
-
-
-@pytest.mark.parametrize("case", RESUMED)
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", *OURS])
-@pytest.mark.parametrize("steps", [0, 7, 253])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, env_id, steps, case):
-    path = tmp_path / "agent.safetensors"
-    a = agent(gym.make(env_id), seed=3, **RESUMED[case]).learn(steps)
-    a.save(path)
-    b = Reinforce.load(path, env=gym.make(env_id))
-    assert b.num_timesteps == steps // a.config.num_envs * a.config.num_envs
-    assert b.config == a.config
-    a.learn(600)
-    b.learn(600)
-    assert same(a, b)
-    assert a.num_timesteps == b.num_timesteps
-    observation, _ = gym.make(env_id).reset(seed=0)
-    draws = [[p.predict(observation)[0] for _ in range(20)] for p in (a, b)]
-    np.testing.assert_array_equal(*draws)
-    a.save(path)
-    b.save(tmp_path / "b")
-    one, other = (
-        load_checkpoint(p, agent=Reinforce.id, config_type=ReinforceConfig)
-        for p in (path, tmp_path / "b")
-    )
-    assert one.state == other.state
-    assert one.arrays.keys() == other.arrays.keys()
-    for name, array in one.arrays.items():
-        np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_native_vectors_resume_bit_for_bit(tmp_path, mode):
-    def make():
-        return rlsuite.make_vec(TOKENS, 3, autoreset_mode=mode)
-
-    a = agent(make(), seed=1, num_envs=3, kl_beta=0.4, episodes_per_update=5).learn(200)
-    a.save(tmp_path / "a")
-    b = Reinforce.load(tmp_path / "a", env=make())
-    a.learn(300)
-    b.learn(300)
-    assert same(a, b)
-    assert 498 <= a.num_timesteps == b.num_timesteps <= 500
-
-
 def test_episodes_outside_of_their_steps_are_refused(tmp_path):
     a = agent(gym.make("CartPole-v1"), episodes_per_update=99).learn(100)
     a.rollout._spans[0] = (0, 0, 101, False)
     a.save(tmp_path / "a")
     with pytest.raises(CheckpointError, match="its episodes lie outside of its steps"):
         Reinforce.load(tmp_path / "a", env=gym.make("CartPole-v1"))
-
-
-def test_a_checkpoint_predicts_without_its_environment_but_does_not_learn(tmp_path):
-    a = agent(gym.make("CartPole-v1")).learn(300)
-    a.save(tmp_path / "a")
-    b = Reinforce.load(tmp_path / "a")
-    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-    np.testing.assert_array_equal(
-        a.action_probabilities(x, deterministic=False),
-        b.action_probabilities(x, deterministic=False),
-    )
-    with pytest.raises(SettingError, match="loaded without an environment"):
-        b.learn(1)
-
-
-def test_a_checkpoint_of_another_environment_is_refused(tmp_path):
-    agent(gym.make("CartPole-v1")).save(tmp_path / "a")
-    with pytest.raises(CheckpointError, match="observation_space"):
-        Reinforce.load(tmp_path / "a", env=gym.make("Acrobot-v1"))
 
 
 def test_stable_baselines_can_evaluate_it():
@@ -313,17 +165,6 @@ def test_stable_baselines_can_evaluate_it():
 
 
 # --- known answers ------------------------------------------------------------------------------
-
-
-def test_it_finds_the_best_arm():
-    a = agent(Script([[0.1, 0.9, 0.5]])).learn(2_000)
-    assert a.action_probabilities(np.array([0]), deterministic=False)[0, 1] > 0.95
-
-
-def test_gamma_zero_credits_only_the_next_reward():
-    """Step 1 pays for action 0, step 2 nothing: the state being one, action 0 it is."""
-    a = agent(Script([[1.0, 0.0]] * 20), gamma=0.0).learn(4_000)
-    assert a.action_probabilities(np.array([0]), deterministic=False)[0, 0] > 0.95
 
 
 def test_cart_pole_is_learned_somewhat():

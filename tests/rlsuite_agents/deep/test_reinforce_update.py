@@ -1,4 +1,4 @@
-"""REINFORCE's update: returns, baselines and the gradient by hand and against twins."""
+"""REINFORCE on scripted rewards: returns, baselines and the gradient by hand and against twins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
+from registry.errors import SettingError
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
 
 
@@ -292,3 +293,45 @@ def test_a_baseline_lowers_the_variance_and_keeps_the_mean():
         assert np.mean(rows) == pytest.approx(-0.25, abs=4 * error)
     assert found["none"].var() == pytest.approx(27.6 / 4, rel=0.1)
     assert found["mean"].var() < 0.1
+
+
+@pytest.mark.parametrize("info", [None, [float("-inf")]])
+def test_kl_beta_without_a_reference_is_refused(info):
+    with pytest.raises(SettingError, match=r'info\["ref_logprob"\].*Set kl_beta to 0'):
+        agent(Script([[1.0]], info=info), kl_beta=0.1).learn(1)
+
+
+def test_greedy_ties_go_to_the_lowest_index():
+    a = agent(Script([[1.0, 1.0, 1.0]]))
+    assert a.predict(0, deterministic=True)[0] == 0
+    np.testing.assert_array_equal(
+        a.action_probabilities(np.array([0]), deterministic=True), [[1, 0, 0]]
+    )
+
+
+def test_masks_hold_in_acting_in_probabilities_and_in_the_loss():
+    mask = [False, True, False, True]
+    a = agent(Script([[0.0, 0.0, 0.0, 1.0]], mask=mask), episodes_per_update=4)
+    played = []
+    update = a.update
+    a.update = lambda: (played.extend(a.rollout._rows["actions"]), update())
+    a.learn(400)
+    assert set(np.concatenate(played).tolist()) == {1, 3}
+    pi = a.action_probabilities(np.zeros(2, int), deterministic=False, mask=np.array([mask] * 2))
+    assert (pi[:, [0, 2]] == 0).all()
+    assert (pi[:, 3] > 0.9).all()
+    # The masked actions never entered the loss: their logits have not moved from 0.
+    logits = a.networks.outputs_by_row(np.ones((1, 1), np.float32))[0]
+    assert logits[0] == logits[2] == 0
+    assert a.predict(0, mask=np.array([True, False, False, False]))[0] == 0
+
+
+def test_it_finds_the_best_arm():
+    a = agent(Script([[0.1, 0.9, 0.5]])).learn(2_000)
+    assert a.action_probabilities(np.array([0]), deterministic=False)[0, 1] > 0.95
+
+
+def test_gamma_zero_credits_only_the_next_reward():
+    """Step 1 pays for action 0, step 2 nothing: the state being one, action 0 it is."""
+    a = agent(Script([[1.0, 0.0]] * 20), gamma=0.0).learn(4_000)
+    assert a.action_probabilities(np.array([0]), deterministic=False)[0, 0] > 0.95

@@ -14,7 +14,6 @@ from gymnasium.wrappers import TimeLimit
 
 import rlsuite
 from registry.errors import (
-    CheckpointError,
     DivergenceError,
     InvalidObservationError,
     SettingError,
@@ -22,7 +21,6 @@ from registry.errors import (
 )
 from rlsuite_agents.deep.sac import SAC, SACConfig
 from rlsuite_agents.parts.autograd_soft import autograd_critic_gradient, autograd_policy_gradient
-from rlsuite_agents.parts.checkpoint import load_checkpoint
 
 SMALL = {"learning_starts": 20, "batch_size": 16, "net_arch": (16, 16), "buffer_size": 10_000}
 CARTPOLE, PENDULUM, GRID = "CartPole-v1", "Pendulum-v1", "rlsuite/GridWorld-v0"
@@ -238,90 +236,6 @@ def test_every_setting_changes_what_is_learned(setting, env_id):
         for given in ({}, setting)
     )
     assert not np.array_equal(plain, changed)
-
-
-# --- promises -----------------------------------------------------------------------------------
-
-CASES = {
-    "Pendulum": (PENDULUM, {"num_envs": 3, "buffer_size": 150, "train_freq": 3}),
-    "CartPole": (CARTPOLE, {"num_envs": 2, "gradient_steps": -1, "train_freq": 2}),
-    "GridWorld": (GRID, {"learning_rate": "lin_1e-3", "total_timesteps": 900, "train_freq": 2}),
-    "masks": ("Taxi-v4", {"ent_coef": 0.1, "train_freq": 4}),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_learn_is_exact_and_may_be_split(case):
-    env_id, settings = CASES[case]
-    whole, parts = agent(gym.make(env_id), **settings), agent(gym.make(env_id), **settings)
-    whole.learn(151)
-    for n in (1, 0, 50, 100):
-        parts.learn(n)
-    width = settings.get("num_envs", 1)
-    assert whole.num_timesteps == parts.num_timesteps == 151 // width * width
-    assert whole.unspent == parts.unspent == 151 % width
-    assert same(whole, parts)
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("steps", [0, 200])
-def test_save_load_learn_goes_on_bit_for_bit(tmp_path, case, steps):
-    """In the middle of an episode; a thousand further steps."""
-    env_id, settings = CASES[case]
-    a = agent(gym.make(env_id), seed=3, **settings).learn(steps)
-    a.save(tmp_path / "a")
-    b = SAC.load(tmp_path / "a", env=gym.make(env_id))
-    for one in (a, b):
-        one.learn(1_000)
-        one.save(tmp_path / "after")
-        one.kept = load_checkpoint(tmp_path / "after", agent=SAC.id, config_type=SACConfig)
-    assert a.num_timesteps == b.num_timesteps
-    assert a.kept.state == b.kept.state
-    assert a.kept.arrays.keys() == b.kept.arrays.keys()
-    for name, array in a.kept.arrays.items():
-        np.testing.assert_array_equal(array, b.kept.arrays[name], err_msg=name)
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-@pytest.mark.parametrize("task", [GRID, "rlsuite/LQR-v0"])
-def test_native_vectors_resume_bit_for_bit(tmp_path, mode, task):
-    def make():
-        return rlsuite.make_vec(task, 3, autoreset_mode=mode)
-
-    a = agent(make(), seed=1, num_envs=3).learn(150)
-    a.save(tmp_path / "a")
-    b = SAC.load(tmp_path / "a", env=make())
-    a.learn(150)
-    b.learn(150)
-    assert same(a, b)
-    assert 296 <= a.num_timesteps == b.num_timesteps <= 300
-
-
-@FORM
-def test_an_agent_without_its_environment_predicts_and_keeps_all(tmp_path, env_id):
-    a = agent(gym.make(env_id)).learn(60)
-    a.save(tmp_path / "a")
-    SAC.load(tmp_path / "a").save(tmp_path / "b")
-    b = SAC.load(tmp_path / "b", env=gym.make(env_id))
-    assert same(a.learn(60), b.learn(60))
-    with pytest.raises(CheckpointError, match="observation_space"):
-        SAC.load(tmp_path / "a", env=gym.make("Acrobot-v1"))
-
-
-@FORM
-def test_it_says_the_same_alone_and_in_a_batch(env_id):
-    a = agent(gym.make(env_id)).learn(60)
-    width = a.env.observation_space.shape[0]
-    x = np.random.default_rng(0).normal(size=(7, width)).astype(np.float32)
-    together, state = a.predict(x, state="kept", deterministic=True)
-    alone = np.array([a.predict(row, deterministic=True)[0] for row in x])
-    np.testing.assert_array_equal(together, alone)
-    assert state == "kept"
-    drawn, _ = a.predict(x, rngs=[np.random.default_rng(k) for k in range(7)])
-    assert drawn[4] == a.predict(x[4], rngs=np.random.default_rng(4))[0]
-    assert all(a.env.action_space.contains(action) for action in (*together, *drawn))
-    values = a.state_values(x)
-    np.testing.assert_array_equal(values, np.concatenate([a.state_values(row[None]) for row in x]))
 
 
 # --- known answers ------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Deep agents on one core: environment steps with their training, per second.
 
-PPO, A2C and DQN on CartPole-v1 and SAC on Pendulum-v1: ours and Stable-Baselines3's, with the same
-settings (those of rl-baselines3-zoo), the same environment and one thread each, take turns; medians
-of the rounds and their ratio are printed. Steps per second are of CPU time, so that other programs
-count little.
+PPO, A2C, DQN and ActorCritic on CartPole-v1 and SAC on Pendulum-v1: ours and Stable-Baselines3's,
+with the same settings (those of rl-baselines3-zoo), the same environment and one thread each, take
+turns; medians of the rounds and their ratio are printed. Steps per second are of CPU time, so that
+other programs count little. They have no one-step actor-critic: ours stands beside their A2C with
+Adam and rollouts of a single step, which does the same.
 DQN's ε has its last value from the start: theirs falls anew in each call of `learn`.
 
 Then how long PPO takes until 20 episodes of training in a row have a mean return of at least 475,
@@ -16,6 +17,7 @@ Run: python benchmarks/deep.py [rounds] [agents, such as SAC: only their steps p
 from __future__ import annotations
 
 import functools
+import math
 import os
 import statistics
 import sys
@@ -35,11 +37,12 @@ import rlsuite  # noqa: E402
 
 TASK = "CartPole-v1"
 HORIZON = 100_000
-TASKS = {"PPO": TASK, "A2C": TASK, "DQN": TASK, "SAC": "Pendulum-v1"}
-WARM_UP = {"PPO": 1_024, "A2C": 1_024, "DQN": 1_024, "SAC": 150}
-STEPS = {"PPO": 15_360, "A2C": 20_480, "DQN": 5_120, "SAC": 500}
-ENVS = {"PPO": 8, "A2C": 8, "DQN": 1, "SAC": 1}
-ASKED = {"PPO": 4.0, "A2C": 4.0, "DQN": 3.0, "SAC": 1.5}
+TASKS = {"PPO": TASK, "A2C": TASK, "DQN": TASK, "SAC": "Pendulum-v1", "ActorCritic": TASK}
+WARM_UP = {"PPO": 1_024, "A2C": 1_024, "DQN": 1_024, "SAC": 150, "ActorCritic": 256}
+STEPS = {"PPO": 15_360, "A2C": 20_480, "DQN": 5_120, "SAC": 500, "ActorCritic": 2_048}
+ENVS = {"PPO": 8, "A2C": 8, "DQN": 1, "SAC": 1, "ActorCritic": 1}
+ASKED = {"PPO": 4.0, "A2C": 4.0, "DQN": 3.0, "SAC": 1.5, "ActorCritic": 1.0}
+THEIRS = {"ActorCritic": ("A2C", {"n_steps": 1, "use_rms_prop": False, "max_grad_norm": math.inf})}
 ZOO = {
     "PPO": {
         "n_steps": 32,
@@ -64,6 +67,7 @@ ZOO = {
         "net_arch": (256, 256),
     },
     "SAC": {"learning_rate": 1e-3},
+    "ActorCritic": {"learning_rate": 3e-4},
 }
 NATIVE = {
     "num_envs": 64,
@@ -88,11 +92,12 @@ def ours(name: str, seed: int) -> Any:
 
 def theirs(name: str, seed: int) -> Any:
     """Their agent, warmed up, with the same settings."""
-    settings = {key: _schedule(value) for key, value in ZOO[name].items()}
+    kind, own = THEIRS.get(name, (name, {}))
+    settings = {key: _schedule(value) for key, value in {**ZOO[name], **own}.items()}
     if "net_arch" in settings:
         settings["policy_kwargs"] = {"net_arch": list(settings.pop("net_arch"))}
     env = make_vec_env(TASKS[name], n_envs=ENVS[name], seed=seed)
-    model = getattr(stable_baselines3, name)("MlpPolicy", env, device="cpu", seed=seed, **settings)
+    model = getattr(stable_baselines3, kind)("MlpPolicy", env, device="cpu", seed=seed, **settings)
     return model.learn(WARM_UP[name])
 
 
@@ -120,7 +125,7 @@ def against_stable_baselines(name: str, rounds: int) -> bool:
         pairs.append((rate(mine.learn, steps), rate(go_on, steps)))
     fast, slow = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
-    print(f"{name:4} {fast:10,.0f} {slow:10,.0f} {ratio:7.1f} {ASKED[name]:7.1f}", flush=True)
+    print(f"{name:11} {fast:10,.0f} {slow:10,.0f} {ratio:7.1f} {ASKED[name]:7.1f}", flush=True)
     return ratio >= ASKED[name]
 
 
@@ -178,7 +183,7 @@ def main() -> int:
     """Runs everything; the exit code says whether all is as asked for."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     torch.set_num_threads(1)
-    print("     steps/s: ours      SB3's   ratio   asked")
+    print("     steps/s:        ours      SB3's   ratio   asked")
     chosen = sys.argv[2:]
     good = [against_stable_baselines(name, rounds) for name in chosen or ZOO]
     if chosen:

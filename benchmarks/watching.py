@@ -25,7 +25,7 @@ AGENTS: dict[str, tuple[str, int, dict[str, Any]]] = {  # task, steps of a block
     "PPO": ("CartPole-v1", 8_192, {"num_envs": 8, "n_steps": 128}),
     "A2C": ("CartPole-v1", 4_000, {"num_envs": 8}),
     "DQN": ("CartPole-v1", 2_000, {}),
-    "SAC": ("Pendulum-v1", 300, {}),
+    "SAC": ("Pendulum-v1", 200, {}),
     "Reinforce": ("CartPole-v1", 4_000, {}),
     "ActorCritic": ("CartPole-v1", 2_000, {}),
 }

@@ -103,11 +103,12 @@ class HostCache:
         kept_relaxed(_add)(w.x, w.out, down_bias)
 
     def _taken(self, cached: Floats, rows: NDArray[np.int64]) -> Floats:
-        """These rows of keys or values, with room for one more slot."""
-        layers, _, heads, _, depth = cached.shape
-        taken = np.empty((layers, len(rows), heads, self.slots + 1, depth), np.float32)
+        """These rows of keys or values, with room as before, or for one more slot."""
+        layers, _, heads, room, depth = cached.shape
+        room = max(room, self.slots + 1)
+        taken = np.empty((layers, len(rows), heads, room, depth), np.float32)
         for block in range(layers):
-            taken[block, :, :, :-1] = cached[block, rows, :, : self.slots]
+            taken[block, :, :, : self.slots] = cached[block, rows, :, : self.slots]
         return taken
 
     def _reserve(self) -> None:

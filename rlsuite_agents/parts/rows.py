@@ -11,7 +11,7 @@ from torch import Tensor
 
 from registry.errors import InvalidObservationError
 
-__all__ = ["check_room", "readable"]
+__all__ = ["check_room", "readable", "shared_prompts"]
 
 
 def readable(network: Any, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
@@ -47,3 +47,18 @@ def check_room(network: Any, lengths: NDArray[np.int64], n_new: int = 0) -> None
             f"a text has 1 to {network.context} tokens, the places of this network; got lengths "
             f"from {shortest} to {longest}, {n_new} new tokens counted."
         )
+
+
+def shared_prompts(
+    tokens: NDArray[np.int64], prompt_lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of B texts [B, T] have the prompt of the text before them.
+
+    Returns:
+        The first row of each run of equal prompts [G], and the number of each row's run [B].
+    """
+    inside = np.arange(int(prompt_lengths.max(initial=0))) < prompt_lengths[:, None]
+    prompts = np.where(inside, tokens[:, : inside.shape[1]], -1)
+    begins = np.ones(len(tokens), bool)
+    begins[1:] = (prompts[1:] != prompts[:-1]).any(axis=1)
+    return np.flatnonzero(begins), np.cumsum(begins) - 1

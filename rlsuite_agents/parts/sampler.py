@@ -16,7 +16,9 @@ from torch import Tensor
 
 from registry.errors import DivergenceError
 from registry.texts import SampledTexts
-from rlsuite_agents.parts.rows import check_room
+from rlsuite_agents.parts.recorded import recorded
+from rlsuite_agents.parts.rows import check_room, shared_prompts
+from rlsuite_agents.parts.transformer import Cache
 
 __all__ = ["inverse_cdf", "sample_texts"]
 
@@ -47,8 +49,16 @@ def sample_texts(
     prompts, lengths = np.asarray(prompts), np.asarray(lengths)
     n_rows, n_new = uniforms.shape
     check_room(policy.network, lengths, n_new)
-    cache = policy.network.cache(n_rows, prompts.shape[1] + n_new)
-    hidden = cache.start(policy.readable(prompts, lengths), policy.tensor(lengths))
+    first, of = shared_prompts(prompts, lengths)
+    cache = policy.network.cache(len(first), prompts.shape[1] + n_new)
+    hidden = cache.start(
+        policy.readable(prompts[first], lengths[first]), policy.tensor(lengths[first])
+    )
+    if len(first) < n_rows:
+        rows = policy.tensor(of)
+        cache, hidden = cache.select(rows), hidden[rows]
+    if policy.device.type == "cuda" and isinstance(cache, Cache):
+        cache = recorded(cache, prompts.shape[1] + n_new)
     base = _Reference(policy, prompts, lengths, n_new)
     draws = torch.from_numpy(uniforms).to(policy.device)
     written = torch.full((n_rows, n_new), pad, dtype=torch.long, device=policy.device)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from registry.texts import ReferenceModel, SampledTexts
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.predict import mask_rows
-from rlsuite_agents.parts.rows import check_room, readable
+from rlsuite_agents.parts.rows import check_room, readable, shared_prompts
 from rlsuite_agents.parts.sampler import sample_texts
 from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
@@ -48,9 +49,9 @@ class TextOutputs:
     """What a policy says of B given texts, as tensors through which gradients flow.
 
     Columns are new tokens, the t-th in column t, 0 after the last. `log_probs`: log π of each,
-    [B, N]. `entropies`: of π before each, [B, N]. `values`: v̂ before each, [B, N], or None.
-    `reference`: log ref of each at the policy's temperature, [B, N], without gradient, or None
-    where the policy stands on none.
+    [B, N]. `entropies`: of π before each, [B, N], without gradient. `values`: v̂ before each,
+    [B, N], or None. `reference`: log ref of each at the policy's temperature, [B, N], without
+    gradient, or None where the policy stands on none.
     """
 
     log_probs: Tensor
@@ -158,28 +159,50 @@ class TextPolicy:
             InvalidObservationError: a token is outside the vocabulary, or a text is longer than the
                 network's context.
         """
-        mask = torch.from_numpy(completion_mask(lengths, prompt_lengths, n_new)).to(self.device)
-        places = np.minimum(
-            prompt_lengths[:, None] + np.arange(n_new), np.maximum(lengths, 1)[:, None] - 1
-        )
-        chosen = self.tensor(np.take_along_axis(tokens, places, axis=1))
-        chosen = chosen.masked_fill(~mask, 0)
         if base is None:
             base = self.base_of(tokens, lengths, prompt_lengths, n_new)
+        longest = min(n_new, max(int((lengths - prompt_lengths).max(initial=0)), 1))
+        padded = partial(nn.functional.pad, pad=(0, n_new - longest))
+        base = None if base is None else base[:, :longest]
+        inside = completion_mask(lengths, prompt_lengths, longest)
+        mask = torch.from_numpy(inside).to(self.device)
+        places = np.minimum(
+            prompt_lengths[:, None] + np.arange(longest), np.maximum(lengths, 1)[:, None] - 1
+        )
+        chosen = self.tensor(np.where(inside, np.take_along_axis(tokens, places, axis=1), 0))
         with self._precise():
-            read = self.network(self.readable(tokens, lengths))
-            before = self.tensor(np.maximum(places - 1, 0))[..., None]
-            hidden = read.gather(1, before.expand(-1, -1, read.shape[-1]))
+            hidden = self._before(tokens, lengths, prompt_lengths, places, chosen)
             logits = self.network.logits(hidden)
         values = self.values(hidden.float()) if self.value_head else None
         log_pi = self._normalised(logits.float(), base)
+        reference = None if base is None else _reference(base, chosen, mask, self.temperature)
         picked = log_pi.gather(2, chosen[..., None])[..., 0]
         return TextOutputs(
-            log_probs=picked.masked_fill(~mask, 0.0),
-            entropies=_entropy(log_pi).masked_fill(~mask, 0.0),
-            values=None if values is None else values.masked_fill(~mask, 0.0),
-            reference=None if base is None else _reference(base, chosen, mask, self.temperature),
+            log_probs=padded(picked.masked_fill(~mask, 0.0)),
+            entropies=padded(_entropy(log_pi.detach()).masked_fill(~mask, 0.0)),
+            values=None if values is None else padded(values.masked_fill(~mask, 0.0)),
+            reference=None if reference is None else padded(reference),
         )
+
+    def _before(
+        self, tokens: Ints, lengths: Ints, prompt_lengths: Ints, places: Ints, chosen: Tensor
+    ) -> Tensor:
+        """Hidden states before the new tokens `chosen`, at `places`: [B, N, width].
+
+        A prompt that neighbouring texts share is read once, where the network can do that.
+        """
+        read = self.readable(tokens, lengths)
+        first, of = shared_prompts(tokens, prompt_lengths)
+        if len(first) < len(tokens) and hasattr(self.network, "continued"):
+            starts = self.tensor(prompt_lengths[first])
+            prompts = read[first, : int(prompt_lengths.max())]
+            hidden: Tensor = self.network.continued(
+                prompts, starts, self.tensor(of), chosen[:, :-1]
+            )
+            return hidden
+        hidden = self.network(read[:, : max(read.shape[1] - 1, 1)])
+        before = self.tensor(np.maximum(places - 1, 0))[..., None]
+        return hidden.gather(1, before.expand(-1, -1, hidden.shape[-1]))
 
     def base_of(
         self, tokens: Ints, lengths: Ints, prompt_lengths: Ints, n_new: int

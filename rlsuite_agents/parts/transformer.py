@@ -76,6 +76,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(_Block(k, c, rng) for k in range(c.layers))
         self.norm_gain, self.norm_bias = _norm(c.width)
         self.output = None if c.tied else nn.Parameter(torch.zeros(c.vocabulary, c.width))
+        self.recording: Any = None  # of a step on a GPU, see `parts.recorded`
 
     @property
     def vocabulary(self) -> int:
@@ -113,6 +114,34 @@ class Transformer(nn.Module):
             return _attend_causally(block, q, k, v)
 
         return self.run(prompts, self.places[: prompts.shape[1]], attend)
+
+    def continued(self, prompts: Tensor, lengths: Tensor, of: Tensor, tokens: Tensor) -> Tensor:
+        """Hidden states before each new token [B, N + 1, width], and after the last of them.
+
+        Texts share their prompts, which are read once each. What they are is what `forward` gives
+        at these places, up to rounding.
+
+        Args:
+            prompts: [G, P], right-padded.
+            lengths: Of the prompts, [G].
+            of: The number of each text's prompt, [B].
+            tokens: New tokens after the prompt, [B, N].
+        """
+        kept: list[tuple[Tensor, Tensor]] = []
+        hidden = self.read(prompts, lambda _, k, v: kept.append((k, v)))
+        last = hidden[torch.arange(len(lengths), device=of.device), lengths - 1][of][:, None]
+        n, own = tokens.shape[1], torch.arange(tokens.shape[1], device=of.device)
+        inside = torch.arange(prompts.shape[1], device=of.device) < lengths[:, None]
+        inside, earlier = inside[of][:, None].expand(-1, n, -1), own <= own[:, None]
+        mask = torch.cat([inside, earlier.expand(len(of), -1, -1)], dim=2)[:, None]
+
+        def attend(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            keys = torch.cat([kept[block][0][of], k], dim=2)
+            values = torch.cat([kept[block][1][of], v], dim=2)
+            return scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+
+        places = (lengths[of][:, None] + own).clamp_(max=self.context - 1)  # in the padding
+        return torch.cat([last, self.run(tokens, self.places[places], attend)], dim=1)
 
     def run(self, tokens: Tensor, places: Tensor, attend: Attend) -> Tensor:
         """Hidden states [B, n, width] of tokens [B, n] at places [B, n, width] or broadcast."""

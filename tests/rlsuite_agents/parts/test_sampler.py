@@ -113,6 +113,43 @@ def test_a_row_does_not_see_its_company(seed):
         np.testing.assert_allclose(other.log_probs[at], together.log_probs[row], atol=1e-5)
 
 
+def test_a_prompt_that_texts_share_is_read_once(monkeypatch):
+    """Texts beside others of their prompt are what they are alone, and so is the gradient."""
+    rows, uniforms = np.repeat(np.arange(4), 3), np.random.default_rng(3).random((12, 9))
+    prompts, lengths = PROMPTS[rows], LENGTHS[rows]
+    pi, read = policy(context=12, value_head=True), []
+    with torch.no_grad():
+        pi.value += torch.linspace(-1, 1, len(pi.value))
+    run = Transformer.run
+
+    def noted(self, tokens, *others):
+        read.append(tokens.shape)
+        return run(self, tokens, *others)
+
+    monkeypatch.setattr(Transformer, "run", noted)
+    texts = pi.sample(prompts, lengths, uniforms, eos=EOS, pad=PAD)
+    together = pi.evaluate(texts.tokens, texts.lengths, lengths, 9)
+    longest = int((texts.lengths - lengths).max())
+    assert read == [(4, 3), (4, 3), (12, longest - 1)], "four prompts of up to three tokens"
+    assert longest > 3
+    assert len(set(texts.lengths - lengths)) > 1, "the test wants texts of unlike length"
+    alone = []
+    for row in range(12):
+        one = (slice(row, row + 1), slice(0, texts.lengths[row]))
+        outputs = pi.evaluate(texts.tokens[one], texts.lengths[one[:1]], lengths[one[:1]], 9)
+        for name in ("log_probs", "entropies", "values"):
+            wanted = getattr(outputs, name)[0].detach()
+            np.testing.assert_allclose(getattr(together, name)[row].detach(), wanted, atol=1e-5)
+        alone.append((outputs.log_probs + outputs.values).sum())
+    np.testing.assert_allclose(together.log_probs.detach(), texts.log_probs, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(total, pi.parameters())
+        for total in ((together.log_probs + together.values).sum(), torch.stack(alone).sum())
+    ]
+    for found, wanted in zip(*gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * float(wanted.abs().max() + 1))
+
+
 def test_padding_is_never_looked_at():
     pi = policy()
     tokens = np.array([[0, 1, 2, PAD, PAD], [3, 4, 5, 0, 1]])

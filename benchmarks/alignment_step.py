@@ -102,22 +102,22 @@ def write_models(size: Size, folder: Path) -> None:
         unk_token="w0",
         padding_side="left",
     ).save_pretrained(folder / "theirs")
-    torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=size.vocabulary,
-            n_positions=size.prompt + size.new,
-            n_embd=size.width,
-            n_layer=size.layers,
-            n_head=size.heads,
-            resid_pdrop=0,
-            embd_pdrop=0,
-            attn_pdrop=0,
-            bos_token_id=size.eos,
-            eos_token_id=size.eos,
-            pad_token_id=size.pad,
-        )
+    config = transformers.GPT2Config(
+        vocab_size=size.vocabulary,
+        n_positions=size.prompt + size.new,
+        n_embd=size.width,
+        n_layer=size.layers,
+        n_head=size.heads,
+        resid_pdrop=0,
+        embd_pdrop=0,
+        attn_pdrop=0,
+        bos_token_id=size.eos,
+        eos_token_id=size.eos,
+        pad_token_id=size.pad,
     )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.GPT2LMHeadModel(config)
     model.save_pretrained(folder / "theirs")
     vocabulary = Numbers(size.vocabulary, size.eos)
     save_text_model(TextPolicy(from_gpt2(model)), folder / "ours", vocabulary)

@@ -35,8 +35,9 @@ def model() -> transformers.GPT2LMHeadModel:
         bos_token_id=None,
         eos_token_id=None,
     )
-    torch.manual_seed(0)
-    return transformers.GPT2LMHeadModel(config).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return transformers.GPT2LMHeadModel(config).eval()
 
 
 def contenders(batch: int) -> dict[str, Callable[[], int]]:

@@ -336,8 +336,10 @@ def alignment_subject(
         subject.settings  # noqa: B018 (made once: what refuses the task says so once)
     except RlsuiteError:
         raise
-    except Exception:
-        return subject  # a fault of the agent's, for the checks to tell
+    except Exception as error:  # of somebody's agent: it may be any
+        raise SettingError(
+            f"the agent cannot be made for this task: {type(error).__name__}: {error}"
+        ) from error
     return subject
 
 

@@ -259,9 +259,7 @@ def _loaded(folder: Path, what: str, kind: Any, **keywords: Any) -> Any:
     try:
         with _quiet(), torch.random.fork_rng(devices=[]):
             return kind.from_pretrained(str(folder), local_files_only=True, **keywords)
-    except KeyboardInterrupt:
-        raise
-    except Exception as error:
+    except Exception as error:  # of a library that reads somebody's files: it may be any
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
             f"the folder {str(folder)!r} holds no {what} that can be read: {reason}"

@@ -1,11 +1,11 @@
-"""What is shown of a training: a live line on a terminal, a line at every tenth elsewhere."""
+"""What is shown of a training or a study: a live line on a terminal, else a line at each tenth."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
@@ -14,8 +14,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rlsuite.cli.console import console, on_terminal
+from rlsuite.running.events import CellFinished, Event, SuiteStarted
 
-__all__ = ["Shown", "training_progress", "update_words"]
+__all__ = ["Shown", "study_progress", "training_progress", "update_words"]
 
 REFRESHES_PER_SECOND = 4.0
 LINES = 10
@@ -84,6 +85,35 @@ def training_progress(title: str, unit: str = "steps", quiet: bool = False) -> I
         yield Shown(view, pressed)
 
 
+@contextmanager
+def study_progress(quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+    """What `study(progress=...)` is handed: it shows the runs that are played, not the stored ones.
+
+    A study with `width` does not know beforehand how many there will be: more come at each look.
+    """
+    done = total = 0
+    with _shown("study", "runs", quiet, between=1) as view:
+
+        def tell(event: Event) -> None:
+            nonlocal done, total
+            if isinstance(event, SuiteStarted):
+                total = done + sum(end - first for first, end in _runs_of(event))
+            elif isinstance(event, CellFinished) and not event.reused:
+                first, end = event.record.key.identity["study"]["runs"]
+                done += end - first
+                if view.due(done, total):
+                    view.show(done, total, event.record.agent)
+
+        yield tell
+
+
+def _runs_of(event: SuiteStarted) -> Iterator[tuple[int, int]]:
+    """The runs of the blocks that will be played."""
+    for cell in event.to_run:
+        if cell.runs is not None:
+            yield cell.runs
+
+
 class _Pressed:
     """Whether a signal came, and whether somebody will look here soon."""
 
@@ -123,7 +153,7 @@ class _View(Protocol):
 
 
 @contextmanager
-def _shown(title: str, unit: str, quiet: bool) -> Iterator[_View]:
+def _shown(title: str, unit: str, quiet: bool, between: int = STEPS_BETWEEN) -> Iterator[_View]:
     if quiet:
         yield _Silent()
         return
@@ -141,7 +171,7 @@ def _shown(title: str, unit: str, quiet: bool) -> Iterator[_View]:
         refresh_per_second=REFRESHES_PER_SECOND,
     )
     with bars:
-        yield _Bar(bars, title)
+        yield _Bar(bars, title, between)
 
 
 class _Silent:
@@ -155,12 +185,13 @@ class _Silent:
 class _Bar:
     """A line that is drawn anew."""
 
-    def __init__(self, bars: Progress, title: str) -> None:
+    def __init__(self, bars: Progress, title: str, between: int) -> None:
         self._bars, self._task = bars, bars.add_task(title, total=None, words="")
+        self._between = between
         self._done, self._until = 0, 0.0
 
     def due(self, done: int, total: int) -> bool:
-        if done - self._done < STEPS_BETWEEN and done < total:
+        if done - self._done < self._between and done < total:
             return False
         self._done = done
         return time.perf_counter() >= self._until or done >= total

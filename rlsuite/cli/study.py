@@ -79,6 +79,7 @@ def study(
 
     Example:  `rlsuite study --policies UCB1,ThompsonSampling --runs 20000 --plot regret.png`
     """
+    from rlsuite.cli.progress import study_progress
     from rlsuite.cli.values import parse_assignments
     from rlsuite.showing.table_plots import refuse_plot
     from rlsuite.studies.study import PROBLEM
@@ -88,17 +89,19 @@ def study(
         refuse_plot(plot)
     keywords = parse_assignments(env_settings or (), "--env-set")
     named: list[Any] = list(problems or [PROBLEM])
-    result = run_study(
-        [(name, keywords) for name in named] if keywords else named,
-        policies=None if policies is None else _policies(policies),
-        runs=runs,
-        horizon=horizon,
-        seed=seed,
-        width=width,
-        level=level,
-        store=store,
-        workers=workers,
-    )
+    with study_progress(quiet=as_json) as progress:
+        result = run_study(
+            [(name, keywords) for name in named] if keywords else named,
+            policies=None if policies is None else _policies(policies),
+            runs=runs,
+            horizon=horizon,
+            seed=seed,
+            width=width,
+            level=level,
+            store=store,
+            workers=workers,
+            progress=progress,
+        )
     if plot is not None:
         result.plot(plot, log=log_regret)
     if report is not None:

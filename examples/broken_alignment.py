@@ -3,8 +3,11 @@
     python examples/broken_alignment.py
 
 PPO writes texts token by token: once it sees the prompt alone, once nothing counts that comes later
-(gamma=0), and once repaired. Every loss is finite and every curve calm.
+(gamma=0), and once repaired. Every loss is finite and every curve calm. Takes the number of tokens
+from the command line.
 """
+
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +15,8 @@ import numpy as np
 import rlsuite
 from rlsuite.testing import check_alignment
 
-STEPS, TASK, PROMPT_ONLY = 12_000, "rlsuite/TokenGeneration-v0", "PromptOnly-v0"
+STEPS = int([*sys.argv, 12_000][1])
+TASK, PROMPT_ONLY = "rlsuite/TokenGeneration-v0", "PromptOnly-v0"
 
 
 class PromptOnly(gym.ObservationWrapper):
@@ -33,13 +37,13 @@ RUNS = {
 
 
 def train(env, gamma):
-    """Mean rewards of the texts of the first and the last 2,000 steps, and the largest loss."""
+    """Mean rewards of the texts of the first and the last sixth, and the largest loss."""
     agent = rlsuite.make_agent("rlsuite/PPO-v0", env, gamma=gamma, learning_rate=0.002)
     told = []
     agent.on_update = told.append
     agent.learn(STEPS)
     rewards = [metrics.episode_return for metrics in told]
-    n = 2_000 * len(told) // STEPS
+    n = max(1, len(told) // 6)
     loss = max(abs(metrics.policy_loss) for metrics in told)
     return np.nanmean(rewards[:n]), np.nanmean(rewards[-n:]), loss
 

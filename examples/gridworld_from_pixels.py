@@ -1,7 +1,7 @@
 """From 84 x 84 pixels to the shortest path: DQN, or PPO if the command line says so.
 
-Takes the name of the agent from the command line. The score is exact: the frames of all cells go
-through the network once, and the answer key prices the policy.
+Takes the name of the agent from the command line, and how many steps it has. The score is exact:
+the frames of all cells go through the network once, and the answer key prices the policy.
 """
 
 import sys
@@ -35,6 +35,7 @@ SETTINGS = {
 }
 STEPS = {"DQN": 3_200, "PPO": 8_192}
 name = sys.argv[1] if len(sys.argv) > 1 else "DQN"
+steps = int(sys.argv[2]) if len(sys.argv) > 2 else STEPS[name]
 
 GRID = {"id": "rlsuite/GridWorld-v0", "observation": "pixels"}
 n = SETTINGS[name].get("num_envs", 1)
@@ -42,7 +43,7 @@ envs = gym.make_vec(num_envs=n, vectorization_mode="sync", **GRID)
 env = gym.make(**GRID)  # to be scored in
 print(name, "learns from", env.observation_space)
 agent = rlsuite.make_agent(f"rlsuite/{name}-v0", envs, seed=0, **SETTINGS[name])
-while agent.num_timesteps < STEPS[name]:
-    agent.learn(STEPS[name] // 8)
+while agent.num_timesteps < steps:
+    agent.learn(min(steps - agent.num_timesteps, STEPS[name] // 8))
     found = rlsuite.evaluate(agent, env)
     print(f"{agent.num_timesteps:6} steps: greedy score {found.score:6.3f} ({found.method})")

@@ -2,19 +2,18 @@
 
 Writes offline_cliff.png: exact regret against the size of the data, for three policies that made
 them; the median over 10 data sets, and from the second to the ninth, which holds the median of all
-data sets with probability 0.979 (order statistics).
+data sets with probability 0.979 (order statistics). Takes the sizes from the command line.
 """
 
-import gymnasium as gym
-import matplotlib
+import sys
 
-matplotlib.use("Agg")
+import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 
 import rlsuite
 
-SIZES, DATA_SETS = (50, 150, 500, 1_500, 5_000), 10
+SIZES, DATA_SETS = [int(n) for n in sys.argv[1:]] or [50, 150, 500, 1_500, 5_000], 10
 OFFLINE, CLONING = "rlsuite/OfflineQLearning-v0", "rlsuite/BehaviourCloning-v0"
 AGENTS = {
     "all actions, unseen ones worth 0": (OFFLINE, {"gamma": 0.95, "min_count": 0}),

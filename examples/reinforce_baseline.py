@@ -1,6 +1,7 @@
 """REINFORCE's gradient has less variance with a baseline: measured at policies that stand still."""
 
 import math
+import sys
 from dataclasses import replace
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ from rlsuite_agents.functional.returns import mean_of_others
 from rlsuite_agents.parts.actor_critic import LossSettings
 
 STAGES = {"rlsuite:rlsuite/GridWorld-v0": (0, 2_000, 8_000), "CartPole-v1": (0, 2_000, 5_000)}
-CONFIG, N = ReinforceConfig(episodes_per_update=8), 100  # N batches
+CONFIG, N = ReinforceConfig(episodes_per_update=8), int([*sys.argv, 100][1])  # N batches
 POLICY, VALUES = (LossSettings(math.inf, math.inf, 0.0, weight, False) for weight in (0.0, 0.5))
 
 
@@ -43,12 +44,11 @@ for axes, (task, stages) in zip(panels, STAGES.items(), strict=True):
             for e in [experience(agent)[0]] * 20:
                 gradient(agent, e, e.returns, VALUES)
                 agent.optimizer.step(0.01)
-        found = {}
-        for _ in range(N):
-            e, known = experience(agent)
-            for name, b in known.items():
-                found.setdefault(name, []).append(gradient(agent, e, b, POLICY))
-        variance = {k: np.var(g, axis=0, ddof=1).sum() for k, g in found.items()}
+        found = [
+            {k: gradient(agent, e, b, POLICY) for k, b in known.items()}
+            for e, known in (experience(agent) for _ in range(N))
+        ]
+        variance = {k: np.var([g[k] for g in found], axis=0, ddof=1).sum() for k in found[0]}
         print(task, f"after {steps:,} steps:", {k: float(f"{v:.3g}") for k, v in variance.items()})
         for k, value in enumerate(variance.values()):
             axes.bar(x + k / 5, value / variance["none"], 0.2, color=f"C{k}")

@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+SHORT = {
+    "deep_sea": ["4", "6"],
+    "dyna_maze": ["2"],
+    "gridworld_from_pixels": ["DQN", "400"],
+    "offline_cliff": ["50", "150"],
+    "reinforce_baseline": ["3"],
+}
+"""Words after the examples that take long as they stand."""
 
 
 def run(code: list[str], folder: Path) -> str:
@@ -34,7 +42,13 @@ def run(code: list[str], folder: Path) -> str:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_an_example_runs_and_is_short(path, tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60
-    assert run([str(path)], tmp_path).strip()
+    assert run([str(path), *SHORT.get(path.stem, [])], tmp_path).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_a_long_example_runs_as_it_stands(name, tmp_path):
+    assert run([str(ROOT / "examples" / f"{name}.py")], tmp_path).strip()
 
 
 @pytest.mark.slow

@@ -83,6 +83,24 @@ def test_a_folder_learns_and_is_saved_and_goes_on(folder, tmp_path, name, settin
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("GRPO", {"n_groups": 8}), ("DPO", {"n_pairs": 4_000, "batch_size": 100})],
+)
+def test_bfloat16_learns_and_keeps_its_weights_in_float32(name, settings):
+    agent = rlsuite.make_agent(f"rlsuite/{name}-v0", TASK, precision="bfloat16", **settings)
+    oracle = agent.task.oracle()
+
+    def objective():
+        pi = agent.action_probabilities(oracle.observations(), deterministic=False)
+        return oracle.policy_return(pi)
+
+    assert objective() == pytest.approx(oracle.baseline_return, abs=1e-5)
+    agent.learn(4_000)
+    assert objective() > oracle.baseline_return + 0.5
+    assert {p.dtype for p in agent.policy.parameters()} == {torch.float32}
+
+
 def test_a_model_of_another_vocabulary_is_refused(tmp_path):
     model = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(vocab_size=5, n_positions=16, n_embd=16, n_layer=1, n_head=2)

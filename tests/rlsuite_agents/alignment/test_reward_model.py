@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 import rlsuite  # noqa: F401  registers the task
+from registry.catalogue import registry
 from registry.errors import CheckpointError, SettingError
+from registry.specs import Entry, Provenance
 from registry.texts import PreferencePairs
 from rlsuite_agents.alignment.reward_model import RewardModel, RewardModelConfig, report_of
 from rlsuite_agents.alignment.sft import SFT, SFTConfig
+from rlsuite_agents.parts.text_models import load_text_reward
 
 TASK = "rlsuite/TokenGeneration-v0"
 SMALL = {"n_pairs": 64, "width": 16, "layers": 1, "batch_size": 8}
@@ -84,6 +87,42 @@ def test_it_learns_what_is_preferred_and_is_a_reward_of_the_task(tmp_path):
     gap = model.reward.score(p.chosen, p.chosen_lengths) - scores[0]
     np.testing.assert_allclose(gap, gap[0], atol=1e-4)
     assert len(digest) == 64
+
+
+def test_an_ensemble_by_name(tmp_path, monkeypatch):
+    """Two that were trained apart, one of them registered, and the gold reward: their mean."""
+    env, rng = gym.make(TASK, no_eos=0.0), np.random.default_rng(0)
+    folders = [str(tmp_path / "one"), str(tmp_path / "two")]
+    models = [agent(seed, env).learn(60) for seed in (1, 2)]
+    for model, folder in zip(models, folders, strict=True):
+        model.save_model(folder, zero_mean=False)
+    entry = Entry(
+        kind="reward_model",
+        id="mine/Second-v0",
+        entry_point="mine:second",
+        provenance=Provenance(distribution="mine", version="1"),
+    )
+    load = Entry.load
+    monkeypatch.setitem(registry._entries["reward_model"], entry.id, entry)
+    monkeypatch.setattr(
+        Entry,
+        "load",
+        lambda self: (lambda: load_text_reward(folders[1])) if self is entry else load(self),
+    )
+    names = ["gold", folders[0], entry.id]
+    task = gym.make(TASK, reward=names, reward_scales=[1 / 3] * 3, no_eos=0.0).unwrapped
+    batch = task.rollout(task.reference_model, 50, rng=rng)
+    texts = batch.tokens, batch.lengths
+    parts = [env.unwrapped.score(*texts), *(model.reward.score(*texts) for model in models)]
+    assert np.ptp(parts, axis=0).min() > 0, "the test wants three that differ"
+    np.testing.assert_allclose(batch.scores, np.transpose(parts) / 3, atol=1e-5)
+    np.testing.assert_allclose(batch.rewards, np.mean(parts, axis=0), atol=1e-5)
+    np.testing.assert_allclose(task.score(*texts), batch.rewards, atol=1e-5)
+    prompt, answer = batch.tokens[0, :2], batch.tokens[0, 2 : batch.lengths[0]]
+    task.reset(options={"prompt": tuple(prompt)})
+    *_, (_, reward, _, _, info) = [task.step(token) for token in answer]
+    np.testing.assert_allclose(info["scores"], batch.scores[0], atol=1e-5)
+    assert reward == pytest.approx(batch.rewards[0], abs=1e-5)
 
 
 def test_it_starts_from_what_sft_saved(tmp_path):

@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.errors import CheckpointError, SettingError
+from registry.errors import SettingError
 from registry.seeding import Stream, generator
 from registry.texts import PreferencePairs
 from rlsuite_agents.functional.preference import dpo_loss
 from rlsuite_agents.loops import Session
-from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state, restore_generator
+from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state
 from rlsuite_agents.parts.epochs import Epochs, learn_examples
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.schedules import rate_at
@@ -43,7 +43,7 @@ from rlsuite_agents.parts.text_agent import (
     save,
     set_up,
 )
-from rlsuite_agents.parts.text_data import digest
+from rlsuite_agents.parts.text_data import digest, own, restore_data
 from rlsuite_agents.parts.text_policy import TextPolicy
 from rlsuite_agents.parts.text_update import clipped_step
 
@@ -140,6 +140,7 @@ class DPO:
     predict = predict
     action_probabilities = action_probabilities
     save = save
+    own = own
     load = classmethod(load)
 
     epochs: Epochs
@@ -160,8 +161,8 @@ class DPO:
         self.settings = filled(config, PRESETS, READERS)
         set_up(self, env, config, seed, device)
         self.session = Session(env, seed)  # never begun: no step is taken
-        self._data_rng = generator(seed, Stream.DATA)
-        self._draw_pairs()
+        self.data_rng = generator(seed, Stream.DATA)
+        self.gather()
 
     def update(self, rows: NDArray[np.int64]) -> None:
         """A gradient step on these pairs."""
@@ -205,32 +206,23 @@ class DPO:
             label_smoothing=s.label_smoothing or 0.0,
         )
 
-    def own(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights."""
-        return {"data": self._data_state, "digest": self._digest(), "epochs": self.epochs.state()}
-
     def restore(self, found: Checkpoint) -> None:
-        """Goes on from `own`: the pairs are drawn or read again.
+        """Goes on from a checkpoint: the pairs are drawn or read again.
 
         Raises:
             CheckpointError: they are others now.
         """
-        restore_generator(self._data_rng, found.value("data", dict))
-        self._draw_pairs()
-        if self._digest() != found.value("digest", str):
-            raise CheckpointError(
-                f"{found.path} has learned from other preferences than these: its file or its task "
-                "has changed."
-            )
-        self.epochs.restore(found.value("epochs", dict))
+        restore_data(self, found, "preferences")
 
-    def _digest(self) -> str:
+    def data_digest(self) -> str:
+        """Of what it learns from."""
         return digest(*(array for answers in self._answers for array in answers))
 
-    def _draw_pairs(self) -> None:
-        self._data_state = generator_state(self._data_rng)
+    def gather(self) -> None:
+        """Draws or reads the pairs, and asks the reference about them."""
+        self.data_state = generator_state(self.data_rng)
         s, n = self.settings, self.settings.n_pairs
-        self.pairs = p = self.task.preferences(n or 1, rng=self._data_rng, source=s.preferences)
+        self.pairs = p = self.task.preferences(n or 1, rng=self.data_rng, source=s.preferences)
         answers = ((p.chosen, p.chosen_lengths), (p.rejected, p.rejected_lengths))
         self._answers = [(*answer, p.prompt_lengths) for answer in answers]
         self._n_new = max(int((a[1] - a[2]).max()) for a in self._answers)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from registry.errors import CheckpointError, SettingError
+from registry.errors import SettingError
 from registry.seeding import Stream, generator
 from rlsuite_agents.loops import Session
-from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state, restore_generator
+from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state
 from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.epochs import Epochs, learn_examples
 from rlsuite_agents.parts.predict import predict
@@ -37,7 +37,14 @@ from rlsuite_agents.parts.text_agent import (
     save,
     set_up,
 )
-from rlsuite_agents.parts.text_data import TextData, digest, drawn_texts, read_texts
+from rlsuite_agents.parts.text_data import (
+    TextData,
+    digest,
+    drawn_texts,
+    own,
+    read_texts,
+    restore_data,
+)
 from rlsuite_agents.parts.text_models import save_text_model
 from rlsuite_agents.parts.text_policy import TextPolicy
 from rlsuite_agents.parts.text_update import clipped_step
@@ -114,6 +121,7 @@ class SFT:
     predict = predict
     action_probabilities = action_probabilities
     save = save
+    own = own
     load = classmethod(load)
 
     num_timesteps: int
@@ -130,8 +138,8 @@ class SFT:
         self.settings = config
         set_up(self, env, config, seed, device)
         self.session = Session(env, seed)  # never begun: no step is taken
-        self._data_rng = generator(seed, Stream.DATA)
-        self._gather()
+        self.data_rng = generator(seed, Stream.DATA)
+        self.gather()
 
     def update(self, rows: NDArray[np.int64]) -> None:
         """A gradient step on these texts."""
@@ -187,38 +195,28 @@ class SFT:
         """
         return save_text_model(self.policy, folder, self.task.vocabulary)
 
-    def own(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights."""
-        return {"data": self._data_state, "digest": self._digest(), "epochs": self.epochs.state()}
-
     def restore(self, found: Checkpoint) -> None:
-        """Goes on from `own`: the texts are drawn or read again.
+        """Goes on from a checkpoint: the texts are drawn or read again.
 
         Raises:
             CheckpointError: they are others now.
         """
-        restore_generator(self._data_rng, found.value("data", dict))
-        self._gather()
-        if self._digest() != found.value("digest", str):
-            raise CheckpointError(
-                f"{found.path} has learned from other texts than these: its file or its task has "
-                "changed."
-            )
-        self.epochs.restore(found.value("epochs", dict))
+        restore_data(self, found, "texts")
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
         """Draws or reads the texts, and holds some of them out."""
-        s, self._data_state = self.settings, generator_state(self._data_rng)
+        s, self.data_state = self.settings, generator_state(self.data_rng)
         if s.texts == "reference":
-            found = drawn_texts(self.task, s.n_texts, self._data_rng, s.best_of)
+            found = drawn_texts(self.task, s.n_texts, self.data_rng, s.best_of)
         else:
             found = read_texts(s.texts, self.task)
-        order = self._data_rng.permutation(len(found))
+        order = self.data_rng.permutation(len(found))
         out = min(int(s.held_out * len(found)), len(found) - 1)
         self.held_out, self.texts = found.rows(order[:out]), found.rows(order[out:])
         self.epochs = Epochs(len(self.texts), s.batch_size, self.rng)
 
-    def _digest(self) -> str:
+    def data_digest(self) -> str:
+        """Of what it learns from."""
         texts = self.texts
         return digest(texts.tokens, texts.lengths, texts.prompt_lengths)
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import DataError, SettingError
+from registry.errors import CheckpointError, DataError, SettingError
+from rlsuite_agents.parts.checkpoint import Checkpoint, restore_generator
 
-__all__ = ["TextData", "digest", "drawn_texts", "read_texts"]
+__all__ = ["TextData", "digest", "drawn_texts", "own", "read_texts", "restore_data"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ def read_texts(path: str | PathLike[str], task: Any) -> TextData:
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # no other sign ends a line
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the texts {file} cannot be read: {error}.") from error
     rows = [
@@ -100,3 +101,33 @@ def digest(*arrays: NDArray[np.int64]) -> str:
         found.update(f"{array.dtype.str} {array.shape}".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def own(agent: Any) -> dict[str, Any]:
+    """What a checkpoint of an agent that learns from fixed data holds beside the weights.
+
+    Args:
+        agent: whose method this is; it has `data_state`, from which `gather()` drew or read the
+            data, their `data_digest()`, and `epochs`.
+    """
+    return {
+        "data": agent.data_state,
+        "digest": agent.data_digest(),
+        "epochs": agent.epochs.state(),
+    }
+
+
+def restore_data(agent: Any, found: Checkpoint, what: str) -> None:
+    """Goes on from `own`: the data, which are `what`, are drawn or read again.
+
+    Raises:
+        CheckpointError: they are others now.
+    """
+    restore_generator(agent.data_rng, found.value("data", dict))
+    agent.gather()
+    if agent.data_digest() != found.value("digest", str):
+        raise CheckpointError(
+            f"{found.path} has learned from other {what} than these: its file or its task has "
+            "changed."
+        )
+    agent.epochs.restore(found.value("epochs", dict))

@@ -12,11 +12,17 @@ from gymnasium.wrappers import TimeLimit, TransformReward
 
 import rlsuite
 from registry.bandit_models import normal_quantile
-from registry.errors import InvalidActionError, OracleError, SettingError
+from registry.errors import (
+    InvalidActionError,
+    InvalidObservationError,
+    OracleError,
+    SettingError,
+)
 from rlsuite.answer_key import find_answer_key
 from rlsuite_envs.bandits.bernoulli import BernoulliBandit
 from rlsuite_envs.bandits.contextual import ContextualBandit
 from rlsuite_envs.bandits.drifting import DriftingBandit
+from rlsuite_envs.bandits.gaussian import GaussianBandit
 from rlsuite_envs.bandits.wrappers import (
     ArrivingArms,
     BatchedFeedback,
@@ -154,6 +160,52 @@ def test_what_was_seen_before_a_late_reward_is_told():
     assert told == {t: contexts[t].tolist() for t in range(9)}
 
 
+def test_late_rewards_that_are_late_once_more():
+    """Delays add up, and each reward stays with its decision."""
+    means, arms = [0.0, 0.2, 0.4, 0.6, 1.0], [4, 0, 0, 0, 4, 0, 0, 0]
+    env = DelayedFeedback(DelayedFeedback(BernoulliBandit(means, horizon=8), delay=2), delay=1)
+    env.reset(seed=0)
+    told = [env.step(arm)[4]["feedback"] for arm in arms]
+    ids = [late["decision_id"].tolist() for late in told]
+    assert ids == [[], [], [], [0], [1], [2], [3], [4, 5, 6, 7]]
+    assert [late["action"].tolist() for late in told[3:7]] == [[4], [0], [0], [0]]
+    assert [late["reward"].tolist() for late in told[3:]] == [[1.0], [0], [0], [0], [1.0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("outer", ["delayed", "geometric", "batched"])
+@pytest.mark.parametrize("inner", ["delayed", "geometric", "batched"])
+def test_each_reward_arrives_once_through_two_mailboxes(outer, inner):
+    env = ALL[outer](ALL[inner](ContextualBandit(3, horizon=40)))
+    seen, told = [env.reset(seed=1)[0]], {}
+    for t in range(40):
+        observation, reward, _, _, info = env.step(t % 5)
+        seen.append(observation)
+        late = info["feedback"]
+        assert (np.diff(late["decision_id"]) > 0).all()
+        assert reward == pytest.approx(late["reward"].sum())
+        told.update(zip(late["decision_id"].tolist(), late["action"].tolist(), strict=True))
+        for number, context in zip(late["decision_id"], late["observation"], strict=True):
+            assert context.tolist() == seen[number].tolist()
+    assert told == {t: t % 5 for t in range(40)}
+
+
+@pytest.mark.parametrize("name", ["delayed", "batched"])
+def test_a_time_limit_around_late_rewards(name):
+    """It cuts rewards off: no answer key, and a warning; inside it all rewards arrive."""
+    env = TimeLimit(ALL[name](BernoulliBandit([1.0], horizon=9)), 6)
+    assert "a time limit of 6 steps around late rewards" in find_answer_key(env).why_not
+    env.reset(seed=0)
+    paid = sum(env.step(0)[1] for _ in range(6))
+    assert paid < 6
+    with pytest.warns(UserWarning, match=f"at step 6 .* and {6 - int(paid)} late rewards are lost"):
+        env.reset()
+    inside = ALL[name](TimeLimit(BernoulliBandit([1.0], horizon=9), 6))
+    assert find_answer_key(inside).oracle.optimal_return == 6.0
+    for _ in range(2):  # no warning
+        inside.reset(seed=0)
+        assert sum(inside.step(0)[1] for _ in range(6)) == 6.0
+
+
 def test_geometric_delays_have_the_mean_they_claim():
     """20,000 rewards: the mean delay lies within 4 standard errors of 3."""
     env = DelayedFeedback(BernoulliBandit([0.5], horizon=20_100), delay=3, distribution="geometric")
@@ -205,6 +257,28 @@ def test_masks_by_hand():
     assert (info["regret"], info["optimal_action"]) == (0.0, 4)
 
 
+def test_two_masks_hold_together():
+    inner = ArrivingArms(BernoulliBandit(horizon=7), arrivals=[0, 0, 0, 0, 5])
+    env = MaskedArms(inner, available=[[False, True, True, True, True], [True, True] + [False] * 3])
+    both = [[0, 1, 1, 1, 0], [1, 1, 0, 0, 0]] * 3 + [[0, 1, 1, 1, 1]]
+    masks = [env.reset(seed=0)[1]["action_mask"].tolist()]
+    masks += [env.step(1)[4]["action_mask"].tolist() for _ in range(6)]
+    assert masks == both
+    assert env.step(3)[4]["regret"] == pytest.approx(0.2)
+    table = np.array(both, bool)
+    np.testing.assert_array_equal(env.oracle().available[:, 0], table)
+    assert env.oracle().optimal_return == pytest.approx(3 * (0.7 + 0.3) + 0.9)
+    with pytest.raises(SettingError, match="at step 1 none is"):
+        MaskedArms(env, available=[False, False, True, True, True])
+
+
+def test_an_agent_plays_under_two_masks():
+    inner = MaskedArms(BernoulliBandit(horizon=50), available=[True] * 4 + [False])
+    env = MaskedArms(inner, available=[False] + [True] * 4)
+    agent = rlsuite.make_agent("rlsuite/UCB1-v0", env, seed=0).learn(100)
+    assert [n > 0 for n in agent.beliefs.counts] == [False, True, True, True, False]
+
+
 def test_the_answer_key_of_masks_by_hand():
     """Two steps with the best of 0.1 and 0.3, two with that of 0.3 ... 0.9."""
     oracle = MaskedArms(BernoulliBandit(horizon=4), available=EVEN_ODD).oracle()
@@ -246,7 +320,52 @@ def test_scale_by_hand():
     assert (reward, info["expected_reward"], info["regret"]) == (5.0, 5.0, 0.0)
     assert env.step(1)[4]["regret"] == 3.0
     assert env.oracle().means.tolist() == [[5.0, 2.0]]
-    assert env.oracle().lai_robbins is None
+    assert env.oracle().lai_robbins == 0.0  # the best arm never fails
+    bare = BernoulliBandit().oracle().lai_robbins
+    scaled = RewardScale(BernoulliBandit(), scale=4.0, shift=1.0).oracle()
+    assert scaled.lai_robbins == pytest.approx(4.0 * bare)
+
+
+def test_the_slope_of_scaled_normal_arms():
+    """Σ 2 sd² / gap: with twice the unit, gaps and standard deviations are twice as large."""
+    plain = GaussianBandit([0.0, 1.0, 0.5], sd=0.5)
+    doubled = GaussianBandit([3.0, 5.0, 4.0], sd=1.0)
+    scaled = RewardScale(plain, scale=2.0, shift=3.0).oracle()
+    assert scaled.lai_robbins == pytest.approx(doubled.oracle().lai_robbins)
+
+
+@pytest.mark.parametrize("change", ["scale", "noise"])
+@pytest.mark.parametrize("name", ["delayed", "geometric", "batched"])
+def test_late_rewards_are_changed_like_those_that_come_at_once(name, change):
+    """Scaled before the mailbox or after it, the same arrives; noise is drawn for each reward."""
+    env = ALL[change](ALL[name](BernoulliBandit(horizon=30)))
+    env.reset(seed=2)
+    steps = [env.step(t % 5) for t in range(30)]
+    rewards = np.zeros(30)
+    for _, reward, _, _, info in steps:
+        late = info["feedback"]
+        rewards[late["decision_id"]] = late["reward"]
+        assert reward == pytest.approx(late["reward"].sum())
+    if change == "noise":
+        assert len(set(rewards)) == 30
+        return
+    twin = ALL[name](ALL[change](BernoulliBandit(horizon=30)))
+    twin.reset(seed=2)
+    for t, (_, reward, _, _, info) in enumerate(steps):
+        _, other, _, _, told = twin.step(t % 5)
+        assert reward == pytest.approx(other)
+        assert str(info) == str(told)
+
+
+def test_agents_learn_what_is_paid_in_the_end():
+    env = RewardScale(DelayedFeedback(BernoulliBandit(horizon=300), delay=2), scale=10.0)
+    agent = rlsuite.make_agent("rlsuite/UCB1-v0", env, seed=0)
+    agent.learn(300)
+    assert set(np.round(np.array(agent.beliefs.means) * agent.beliefs.counts) % 10) == {0.0}
+    assert max(agent.beliefs.means) > 5.0
+    refuses = rlsuite.make_agent("rlsuite/ThompsonSampling-v0", env, seed=0)
+    with pytest.raises(InvalidObservationError, match=re.escape("takes rewards in [0, 1]")):
+        refuses.learn(300)
 
 
 def test_evaluate_asks_the_wrapper():
@@ -289,6 +408,12 @@ def test_time_limits_below_count():
         (MaskedArms, {"available": [[True] * 5, [False] * 5]}, "at step 1 none is"),
         (ArrivingArms, {"arrivals": [0]}, "a step for each of the 5 arms, got 1 and 5"),
         (ArrivingArms, {"arrivals": [1] * 5}, "at step 0 none is"),
+        (ArrivingArms, {"arrivals": 5}, "arrivals must be a list with a step for each arm, got 5"),
+        (
+            ArrivingArms,
+            {"arrivals": [0] * 5, "departures": "9"},
+            "departures must be a list with a step for each arm, got '9'",
+        ),
         (
             ArrivingArms,
             {"arrivals": [-1] + [0] * 4},

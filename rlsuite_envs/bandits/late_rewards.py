@@ -1,0 +1,226 @@
+"""Rewards that arrive later than they were earned: one by one, or in batches."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import UserDict
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.errors import OracleError, SettingError
+from rlsuite_envs.bandits.oracle import BanditOracle
+from rlsuite_envs.bandits.wrapper import BanditWrapper, Step
+from rlsuite_envs.checks import check_count, check_real
+
+__all__ = ["BatchedFeedback", "DelayedFeedback"]
+
+Pending = tuple[int, int, int, float, NDArray[Any]]
+"""When a reward is due, number of the decision, arm, reward, what was observed before it."""
+
+
+class _Mailbox:
+    """Rewards on their way."""
+
+    def __init__(self) -> None:
+        self.t = 0  # the decision that comes next
+        self._pending: list[Pending] = []
+        self._seen: Any = None
+
+    def begin(self, observation: Any) -> None:
+        """A new episode; warns where the last one was cut off before its rewards had arrived."""
+        if self._pending:
+            warnings.warn(
+                f"a bandit was reset at step {self.t} of an episode that had not ended, and "
+                f"{len(self._pending)} late rewards are lost: put a TimeLimit inside "
+                "DelayedFeedback or BatchedFeedback, not around it.",
+                stacklevel=3,
+            )
+        self.t, self._pending, self._seen = 0, [], observation
+
+    def post(self, due: Callable[[], int], action: Any, step: Any) -> Step:
+        """What the bandit has answered, with what arrives now instead of the reward.
+
+        Args:
+            due: Says of a reward with which step it arrives, at the latest the last one.
+            action: The arm that was pulled.
+            step: What the step of the bandit has returned; where its rewards are late already,
+                those that come with it are late once more.
+        """
+        observation, reward, terminated, truncated, info = step
+        new = [(self.t, int(action), float(reward), np.asarray(self._seen))]
+        if "feedback" in info:
+            late = info["feedback"]
+            columns = (late[name].tolist() for name in ("decision_id", "action", "reward"))
+            new = list(zip(*columns, late["observation"], strict=True))
+        last = math.inf if terminated or truncated else self.t
+        waiting = sorted([*self._pending, *((due(), *one) for one in new)], key=itemgetter(1))
+        here = [one for one in waiting if one[0] <= last]
+        self._pending = [one for one in waiting if one[0] > last]
+        info["decision_id"], info["feedback"] = self.t, _feedback(here, np.asarray(observation))
+        self.t, self._seen = self.t + 1, observation
+        total = math.fsum(one[3] for one in here)
+        return observation, total, terminated, truncated, info
+
+    def state(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        seen = None if self._seen is None else np.asarray(self._seen).tolist()
+        waiting = [[*one[:4], one[4].tolist()] for one in self._pending]
+        return {"t": self.t, "seen": seen, "pending": waiting}
+
+    def restore(self, state: Mapping[str, Any], dtype: Any) -> None:
+        """Goes on from a state; observations are of type `dtype`."""
+        self.t = check_count("set_state: 't'", state["t"], low=0)
+        self._seen = None if state["seen"] is None else np.array(state["seen"], dtype)
+        self._pending = [
+            (due, number, arm, reward, np.array(seen, dtype))
+            for due, number, arm, reward, seen in state["pending"]
+        ]
+
+
+class DelayedFeedback(BanditWrapper):
+    """The reward of a decision arrives some steps later (Joulani, György & Szepesvári 2013).
+
+    `info["decision_id"]` is the number of the decision just taken, from 0 in each episode.
+    `info["feedback"]` is what arrives with this step, by columns: `decision_id` int64 [m], `action`
+    int64 [m], `reward` float64 [m] and `observation` [m, ...], what was seen before the decision;
+    oldest decisions first, and m may be 0. The `reward` of the step is the sum of what arrives, and
+    all that is still out arrives with the last step, so that returns stay what they were. Agents
+    learn from `feedback`, where there is one, and then take no notice of `reward`.
+
+    `regret`, `expected_reward` and `optimal_action` belong to the decision just taken.
+
+    Args:
+        env: A bandit.
+        delay: Steps that a reward is late, at least 0; 0 is at once. The mean, if they are drawn.
+        distribution: `"fixed"`, or `"geometric"`: each reward is late by D steps,
+            P(D = k) = p (1 - p)^k with p = 1 / (1 + delay), from one uniform more for each.
+
+    Raises:
+        SettingError: a keyword is outside its range, or the environment is no bandit of rlsuite.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        *,
+        delay: float,
+        distribution: Literal["fixed", "geometric"] = "fixed",
+    ) -> None:
+        super().__init__(env, delay=delay, distribution=distribution)
+        self._mailbox = _Mailbox()
+        if distribution not in ("fixed", "geometric"):
+            raise SettingError(
+                f"distribution must be 'fixed' or 'geometric', got {distribution!r}."
+            )
+        self._steps, self._log_stay = 0, 0.0
+        if distribution == "fixed":
+            self._steps = check_count("delay", delay, low=0)
+        else:
+            mean = check_real("delay", delay, "a number from 1e-9 to 1e9", 1e-9, 1e9)
+            self._log_stay = math.log(mean / (1.0 + mean))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the bandit; warns where rewards that were still to come are lost."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._mailbox.begin(observation)
+        return observation, info
+
+    def step(self, action: Any) -> Step:
+        """Pulls an arm, and hands over what arrives at this step."""
+        return self._mailbox.post(self._due, action, self.env.step(action))
+
+    def oracle(self, horizon: int | None = None) -> BanditOracle:
+        """The answer key of whole episodes; see `Bandit.oracle`.
+
+        Raises:
+            OracleError: there is an unknown wrapper below, which may change the task, or a time
+                limit of `horizon` steps cuts rewards off.
+        """
+        return _uncut(super().oracle(), horizon)
+
+    def _state(self) -> dict[str, Any]:
+        return self._mailbox.state()
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._mailbox.restore(state, self.observation_space.dtype)
+
+    def _due(self) -> int:
+        if self._log_stay == 0.0:
+            return self._mailbox.t + self._steps
+        return self._mailbox.t + int(math.log(1.0 - self.np_random.random()) / self._log_stay)
+
+
+class BatchedFeedback(BanditWrapper):
+    """Rewards arrive together, after every so many decisions; else as `DelayedFeedback`.
+
+    Args:
+        env: A bandit.
+        every: Decisions of a batch, at least 1; the last one of an episode may be shorter.
+
+    Raises:
+        SettingError: `every` is outside its range, or the environment is no bandit of rlsuite.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], *, every: int) -> None:
+        super().__init__(env, every=every)
+        self._mailbox = _Mailbox()
+        self._every = check_count("every", every)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the bandit; warns where rewards that were still to come are lost."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._mailbox.begin(observation)
+        return observation, info
+
+    def step(self, action: Any) -> Step:
+        """Pulls an arm, and hands over what arrives at this step."""
+        return self._mailbox.post(self._due, action, self.env.step(action))
+
+    def _due(self) -> int:
+        return (self._mailbox.t // self._every + 1) * self._every - 1
+
+    def oracle(self, horizon: int | None = None) -> BanditOracle:
+        """The answer key of whole episodes; see `Bandit.oracle`.
+
+        Raises:
+            OracleError: there is an unknown wrapper below, which may change the task, or a time
+                limit of `horizon` steps cuts rewards off.
+        """
+        return _uncut(super().oracle(), horizon)
+
+    def _state(self) -> dict[str, Any]:
+        return self._mailbox.state()
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._mailbox.restore(state, self.observation_space.dtype)
+
+
+def _feedback(arrived: list[Pending], like: NDArray[Any]) -> UserDict[str, NDArray[Any]]:
+    """The columns of `info["feedback"]`. No dict: vector environments would take it apart."""
+    seen = [one[4] for one in arrived]
+    return UserDict(
+        decision_id=np.array([one[1] for one in arrived], np.int64),
+        action=np.array([one[2] for one in arrived], np.int64),
+        reward=np.array([one[3] for one in arrived], np.float64),
+        observation=np.stack(seen) if seen else np.zeros((0, *like.shape), like.dtype),
+    )
+
+
+def _uncut(oracle: BanditOracle, horizon: int | None) -> BanditOracle:
+    """The answer key; raises `OracleError` where episodes are shorter than what it is for."""
+    if horizon is not None and horizon < oracle.horizon:
+        raise OracleError(
+            f"a time limit of {horizon} steps around late rewards, whose episodes have "
+            f"{oracle.horizon}, cuts off those that are still to come: put it inside."
+        )
+    return oracle

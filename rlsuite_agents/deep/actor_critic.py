@@ -150,7 +150,7 @@ class ActorCritic:
         learning_rate = rate_at(c.learning_rate, self.num_timesteps - 1, c.total_timesteps)
         entropy = self._gradient(e, lanes)
         norms = fetched([self.optimizer.step(learning_rate, c.max_grad_norm or math.inf)])
-        self.optimizer.forget(over)
+        self.optimizer.forget(lanes, over)
         self.optimizer.count(e, entropy, float(finite_norms(norms)[0]))
         if self.optimizer.updates == c.metrics_interval:
             tell(self, ActorCriticMetrics, learning_rate=learning_rate, **self.optimizer.told())
@@ -209,9 +209,9 @@ class TracedAdam:
         z += gradient
         return z
 
-    def forget(self, over: NDArray[np.int64]) -> None:
-        """I ← γ I; where episodes are over, z ← 0 and I ← 1."""
-        self.discount *= self._fall
+    def forget(self, lanes: NDArray[np.int64], over: NDArray[np.int64]) -> None:
+        """I ← γ I where a step was taken; where episodes are over, z ← 0 and I ← 1."""
+        self.discount[lanes] *= self._fall
         self._z[over], self.discount[over] = 0.0, 1.0
 
     def count(self, e: Experience, entropy: float, norm: float) -> None:

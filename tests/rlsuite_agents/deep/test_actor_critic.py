@@ -182,6 +182,22 @@ def test_traces_credit_what_came_before():
     assert changed["traces"].tolist() == [True, True, True]
 
 
+def test_a_step_that_only_resets_discounts_no_state():
+    """NEXT_STEP, γ = ½: the first lane ends after two steps, and is reset at the third; I is 1."""
+    makers = [lambda: gym.wrappers.TimeLimit(Corridor(), 2), Corridor]
+    env = gym.vector.VectorWrapper(gym.vector.SyncVectorEnv(makers, autoreset_mode="NextStep"))
+    a = agent(env, num_envs=2, gamma=0.5, discount_states=True)
+    seen, forget = [], a.optimizer.forget
+
+    def spy(*lanes):
+        forget(*lanes)
+        seen.append(a.optimizer.discount.tolist())
+
+    a.optimizer.forget = spy
+    a.learn(8)
+    assert seen == [[0.5, 0.5], [1.0, 0.25], [1.0, 1.0], [0.5, 1.0], [1.0, 0.5]]
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [

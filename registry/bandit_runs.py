@@ -29,7 +29,8 @@ class BanditBlock:
         horizon: T.
         regret_sum: Of the pseudo-regret summed up to and with each step, over runs, [T].
         regret_squares: Of its square, [T].
-        optimal_sum: Runs that pulled an arm without regret at each step, [T].
+        optimal_sum: Runs that pulled an arm without regret at each step, [T]: one that is as good
+            as the arm it is measured against, or better, which in an adversarial table can be.
         reward_sum: Of the reward of each step, [T].
         reward_squares: Of its square, [T].
         marks: Steps, counted from 1 and rising; the last one is T, [C].

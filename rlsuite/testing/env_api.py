@@ -159,13 +159,15 @@ def _schema(value: Any) -> Any:
 def answer_key_info(subject: EnvSubject) -> None:
     """The answer key in `info` is typed, and regret is never negative.
 
-    It may be where one arm is the measure of all steps, and the class says so:
-    `compares_with_one_arm = True`.
+    It may be where one action is the measure of all steps of an episode, and the class says so:
+    `compares_with_one_arm = True`. `optimal_action` is then that action throughout.
     """
     kinds = {"regret": float, "expected_reward": float, "optimal_action": int, "gold": float}
     seen = set()
     env = subject.make()
-    least = -math.inf if getattr(env.unwrapped, "compares_with_one_arm", False) else 0.0
+    one_arm = getattr(env.unwrapped, "compares_with_one_arm", False)
+    least = -math.inf if one_arm else 0.0
+    measures: set[int] = set()
     for event in seeded_walk(env, min(subject.steps, 300), 0):
         for key in set(ANSWER_KEY_INFO) & set(event.info):
             value = event.info[key]
@@ -177,6 +179,14 @@ def answer_key_info(subject: EnvSubject) -> None:
             )
         regret = event.info.get("regret", 0.0)
         require(regret >= least, f"info['regret'] is {regret}")
+        if event.action is None:
+            measures.clear()
+        elif "optimal_action" in event.info:
+            measures.add(event.info["optimal_action"])
+        require(
+            len(measures) < 2 or not one_arm,
+            f"it compares with one arm, but in one episode info['optimal_action'] is {measures}",
+        )
     if not seen:
         raise Skip(f"its info holds none of {', '.join(ANSWER_KEY_INFO)}")
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.bandit_weights import draw_from, mixed_with_uniform, softmax
+from rlsuite_agents.functional.bandit_weights import mixed_with_uniform, softmax
+from rlsuite_agents.functional.chance import draw_from
 from rlsuite_agents.functional.exploration import greedy, n_allowed
 from rlsuite_agents.parts.bandit import BanditPolicy, BanditRules
 from rlsuite_agents.parts.settings import check_range

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlsuite_agents.functional.bandit_weights import draw_from, softmax
+from rlsuite_agents.functional.bandit_weights import softmax
 from rlsuite_agents.functional.bandits import note_reward
+from rlsuite_agents.functional.chance import draw_from
 from rlsuite_agents.functional.exploration import greedy
 from rlsuite_agents.parts.bandit import BanditPolicy, BanditRules
 from rlsuite_agents.parts.settings import check_range

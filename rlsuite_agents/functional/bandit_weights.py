@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rlsuite_agents.functional.chance import random
-
-__all__ = ["adam_step", "draw_from", "mixed_with_uniform", "softmax"]
+__all__ = ["adam_step", "mixed_with_uniform", "softmax"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Of Adam (Kingma & Ba 2015, algorithm 1)."""
@@ -40,18 +38,6 @@ def mixed_with_uniform(pi: Any, share: float, mask: Any) -> None:
     for a in range(len(pi)):
         if mask is None or mask[a]:
             pi[a] = (1.0 - share) * pi[a] + share / allowed
-
-
-def draw_from(pi: Any, rng: Any) -> int:
-    """An arm by inverse CDF, from one uniform: never one of probability 0."""
-    u, last = random(rng), 0
-    for a in range(len(pi)):
-        if pi[a] > 0.0:
-            last = a
-            u -= pi[a]
-            if u < 0.0:
-                break
-    return last
 
 
 def adam_step(theta: Any, gradient: Any, m: Any, v: Any, clock: Any, step_size: float) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 __all__ = [
     "best_beta_mean",
     "beta_best_probabilities",
-    "first_unpulled",
     "note_beta",
     "note_reward",
     "running_mean",
@@ -51,14 +50,6 @@ def best_beta_mean(alpha: Any, beta: Any, mask: Any) -> int:
         if (mask is None or mask[a]) and mean > largest:
             best, largest = a, mean
     return best
-
-
-def first_unpulled(counts: Any, mask: Any) -> int:
-    """The first allowed arm that was never pulled, or -1 where there is none. One row: [K]."""
-    for a in range(len(counts)):
-        if counts[a] == 0 and (mask is None or mask[a]):
-            return a
-    return -1
 
 
 def ucb1_index(mean: float, n: int, t: int, exploration: float) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from rlsuite_agents.functional.chance import random
+from rlsuite_agents.functional.chance import draw_from
 
 __all__ = [
     "REFRESH",
@@ -289,11 +289,4 @@ def square_cb_gamma(beliefs: Any) -> float:
 def square_cb_arm(beliefs: Any, mask: Any, rng: Any) -> int:
     """Draws an arm by inverse gap weighting of `values`."""
     square_cb_probabilities(beliefs.values, square_cb_gamma(beliefs), mask, beliefs.draws)
-    u, arm = random(rng), -1
-    for k in range(len(beliefs.draws)):
-        if beliefs.draws[k] > 0.0:
-            arm = k
-            u -= beliefs.draws[k]
-            if u < 0.0:
-                break
-    return arm
+    return draw_from(beliefs.draws, rng)

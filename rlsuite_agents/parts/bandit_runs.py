@@ -66,6 +66,10 @@ class Record(NamedTuple):
     optimal_total: Any  # [R]
 
 
+# `bound` puts other functions in the place of these, by their names; as they stand they only tell
+# the type checker and the reader what is called.
+
+
 def choose(x: Any, mask: Any, rng: Any) -> int:
     """Stands for the policy's rule."""
     raise NotImplementedError
@@ -145,7 +149,7 @@ def runs_loop(
             gap = gaps[instance, row, arm]
             regret += gap
             rewards += reward
-            if gap == 0.0:
+            if gap <= 0.0:  # below 0 where another arm than the one of hindsight pays more
                 optimal += 1.0
                 optimal_sum[t] += 1.0
             regret_sum[t] += regret
@@ -236,7 +240,7 @@ def plain_runs(
 
 def add_run(record: Record, k: int, regret: Floats, rewards: Floats, steps: Any) -> None:
     """Adds a run to the record; cumulative sums go in the order of the compiled loop."""
-    summed, optimal = np.cumsum(regret), (regret == 0.0).astype(np.float64)
+    summed, optimal = np.cumsum(regret), (regret <= 0.0).astype(np.float64)
     record.regret_sum[:] += summed
     record.regret_squares[:] += summed * summed
     record.optimal_sum[:] += optimal

@@ -45,11 +45,8 @@ class Contextual:
     config: Any
     pending: dict[int, tuple[int, Mapping[str, Any]]]
     _rows: dict[bytes | None, Row]
+    build: Callable[[], Any]  # each policy's own: a model that knows nothing yet
     linear: ClassVar[bool] = True  # its model is a `LinearModel`: its runs are compiled
-
-    def build(self) -> Any:
-        """A model that knows nothing yet."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Starts over with other arms; what was decided about the old ones no longer counts."""

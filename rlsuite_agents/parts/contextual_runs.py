@@ -35,6 +35,10 @@ Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator], ContextualModel]
 
 
+# `bound` puts the rules of a policy in the place of these, by their names; as they stand they only
+# tell the type checker and the reader what is called.
+
+
 def draw(beliefs: Any, rng: Any) -> None:
     """Stands for the policy's rule."""
     raise NotImplementedError

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import SettingError
+from rlsuite_agents.functional.chance import draw_from
 from rlsuite_agents.parts.spaces import batch_size, single_spaces
 
 __all__ = [
@@ -64,14 +65,7 @@ def predict_actions(
 
 def draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> int:
     """An action by inverse CDF, from one uniform: never one of probability 0."""
-    u, last = rng.random(), 0
-    for a, p in enumerate(probabilities.tolist()):
-        if p > 0.0:
-            last = a
-            u -= p
-            if u < 0.0:
-                break
-    return last
+    return draw_from(probabilities.tolist(), rng)
 
 
 def as_batch(observation: Any) -> Any:

@@ -50,7 +50,7 @@ class AdversarialBandit(Bandit):
     """
 
     compares_with_one_arm = True
-    """The regret of a single step may be negative."""
+    """The regret of a single step may be negative; the conformance kit is told so."""
 
     def __init__(
         self,

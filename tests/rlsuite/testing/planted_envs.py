@@ -144,6 +144,14 @@ class NegativeRegret(Good):
         return *rest, {**info, "regret": -0.5}
 
 
+class NotOneArm(Good):
+    compares_with_one_arm = True
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return *rest, {**info, "regret": -0.5, "optimal_action": self.s}
+
+
 class OnlyOneEpisode(Good):
     def reset(self, *, seed=None, options=None):
         if self.s == 2:

@@ -50,6 +50,7 @@ FAULTS = [
         r"info\['prob'\] is float at event 1 .* but int before",
     ),
     ("answer_key_info", planted_envs.NegativeRegret, r"info\['regret'\] is -0.5"),
+    ("answer_key_info", planted_envs.NotOneArm, r"in one episode info\['optimal_action'\] is \{"),
     ("episodes_end", planted_envs.OnlyOneEpisode, "RuntimeError: one episode is enough"),
     ("invalid_actions_refused", planted_envs.AcceptsAnything, "the action 2 was taken"),
     ("invalid_actions_refused", planted_envs.MovedByARefusal, "refusing the action 2 moved it"),

@@ -215,6 +215,21 @@ def test_runs_do_not_depend_on_the_block_and_meet_the_same_luck():
         merged([whole, ucb1.run_bandits(model(9), seed=0, runs=range(1))])
 
 
+def test_what_pays_more_than_the_arm_of_hindsight_is_optimal_too():
+    """Arm 0 is the best in hindsight; at the second step arm 1 pays more, and UCB1 pulls it."""
+    table = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    rows = BanditModel(
+        kind="table", means=table, sd=np.zeros(2), horizon=3, best=np.zeros(3, np.int64)
+    )
+    ucb1 = registry.agent_spec("rlsuite/UCB1-v0").load()
+    for block in (
+        ucb1.run_bandits(rows, seed=0, runs=range(4)),
+        plain_runs(lambda env: ucb1(env, seed=0), rows, seed=0, runs=range(4)),
+    ):
+        np.testing.assert_array_equal(block.optimal_sum[:2], [4.0, 4.0])
+        np.testing.assert_array_equal(block.regret_sum[:2], [0.0, -4.0])
+
+
 def test_softmax_is_played_as_often_as_it_says():
     """0.881 is 0.881: no draw of a draw, no argmax of a Dirichlet."""
     cls = registry.agent_spec("rlsuite/Softmax-v0").load()

@@ -31,12 +31,6 @@ def test_ucb1_by_hand():
     assert out == [0.5 + width / math.sqrt(3), 0.25 + width, math.inf]
 
 
-def test_first_unpulled():
-    assert bandits.first_unpulled([1, 0, 0], None) == 1
-    assert bandits.first_unpulled([1, 0, 0], [1, 0, 1]) == 2
-    assert bandits.first_unpulled([1, 0, 2], [1, 0, 1]) == -1
-
-
 def slow_best_probabilities(alpha, beta):
     """The definition, by adaptive quadrature."""
     posteriors = [stats.beta(a, b) for a, b in zip(alpha, beta, strict=True)]

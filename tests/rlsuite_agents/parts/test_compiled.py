@@ -22,6 +22,7 @@ from rlsuite_agents.functional import (
     bandit_posteriors,
     bandit_weights,
     bandits,
+    chance,
     exploration,
     returns,
     td,
@@ -52,7 +53,7 @@ BANDIT_RULES = [
     bandit_posteriors.thompson_nig,
     bandit_weights.softmax,
     bandit_weights.mixed_with_uniform,
-    bandit_weights.draw_from,
+    chance.draw_from,
     bandit_weights.adam_step,
 ]
 RULES = [
@@ -68,7 +69,6 @@ RULES = [
     exploration.uniform,
     exploration.epsilon_greedy,
     bandits.running_mean,
-    bandits.first_unpulled,
     bandits.ucb1_index,
     bandits.ucb1_indices,
     bandits.thompson_beta,

@@ -18,6 +18,11 @@ def register(registry: Transaction) -> None:
         summary="Tables and bandits, with exact answers.",
     )
     registry.add_suite(
+        "rlsuite/bandits-v0",
+        "rlsuite.suites:bandits",
+        summary="Bandit policies by their regret while they learn.",
+    )
+    registry.add_suite(
         "rlsuite/classic-v0",
         "rlsuite.suites:classic",
         summary="Classic control with networks, beside Stable-Baselines3: an hour of one core.",

@@ -163,10 +163,11 @@ class RunRecord:
 
     `mean_return`, `score` and `regret` are the headline figures by the task's `metric`. For
     `final_return` and `objective` they describe the final policy; for `learning_regret` `regret` is
-    the pseudo-regret summed while learning, `mean_return` the expected return lost to it
-    (J* - regret), and `score` the share of uniform play's regret that was avoided. `low`, `high`
-    bound `mean_return` over the episodes of the evaluation. For `objective` `mean_return` is None
-    where episodes were played: they show the reward alone, which is the metric `expected_reward`.
+    the pseudo-regret summed while learning, `mean_return` what it is measured against (J*, or what
+    the best fixed arm earns from an adversary) less the regret, and `score` the share of uniform
+    play's regret that was avoided. `low`, `high` bound `mean_return` over the episodes of the
+    evaluation. For `objective` `mean_return` is None where episodes were played: they show the
+    reward alone, which is the metric `expected_reward`.
     A record of the metric `study` is a whole `block` of runs: its `regret` is their mean.
     All are None for a cell whose state is not `ok`; its `error` then holds the tail of its log.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["classic", "classic_sb3", "quick", "textbook"]
+__all__ = ["bandits", "classic", "classic_sb3", "quick", "textbook"]
 
 
 def quick() -> Path:
@@ -15,6 +15,11 @@ def quick() -> Path:
 def textbook() -> Path:
     """Tables and bandits, with exact answers: a few minutes."""
     return Path(__file__).with_name("textbook.toml")
+
+
+def bandits() -> Path:
+    """Bandit policies by their regret while they learn: two minutes of one core."""
+    return Path(__file__).with_name("bandits.toml")
 
 
 def classic() -> Path:

@@ -36,8 +36,8 @@ class BanditOracle:
         contexts: The observation of each context, shape [C, ...]; None where a context is a region
             of observations that pay the same: then π(a|c) is the average over the region.
         horizon: Number of decisions of an episode.
-        lai_robbins: The asymptotic slope of the regret in ln T, for arms that pay 0 or 1
-            (`arms.lai_robbins_constant`); None for the others. Never a floor at a finite horizon.
+        lai_robbins: The asymptotic slope of the regret in ln T, where it is known: for arms that
+            pay 0 or 1, or normal numbers (see `arms`); else None. Never a floor at a finite T.
         scope: `"task"`, or `"instance"` where the arms are drawn at a reset and the answers hold
             for those alone.
         against: The one arm that regret is measured against at every decision, as in adversarial
@@ -85,6 +85,14 @@ class BanditOracle:
         if not np.isfinite(total).any(axis=-1).all():
             return None  # no arm is always available
         return self.policy_return(np.eye(self.means.shape[-1])[total.argmax(axis=-1)])
+
+    @property
+    def measure_return(self) -> float:
+        """What the regret of a run is measured against: J*, or what the arm `against` earns."""
+        if self.against is None:
+            return self.optimal_return
+        shape = self.means.shape[-2:]
+        return self._expected(self.means, np.tile(np.eye(shape[1])[self.against], (shape[0], 1)))
 
     @property
     def gaps(self) -> NDArray[np.float64]:

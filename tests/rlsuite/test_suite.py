@@ -123,6 +123,23 @@ def test_the_quick_suite_holds_what_it_promises():
     assert {cell.choice.id.partition("/")[0] for cell in cells} <= providers
 
 
+def test_the_suite_of_bandits_ranks_like_with_like():
+    """All agents of a family run all of its tasks: each has one figure on the leaderboard."""
+    suite = load_suite("bandits")
+    suite.check()
+    by_family = {}
+    for cell in suite.cells():
+        by_family.setdefault(cell.task.family, {}).setdefault(cell.task.id, set()).add(cell.label)
+    assert set(by_family) == {"bandit", "normal bandit", "contextual bandit"}
+    for tasks in by_family.values():
+        assert len({frozenset(labels) for labels in tasks.values()}) == 1
+        assert all("Random" in labels for labels in tasks.values())
+    played = {cell.choice.id for cell in suite.cells()}
+    policies = {e.id for e in registry.entries("agent") if ".bandits." in e.entry_point}
+    assert policies - played == {"rlsuite/LogisticTS-v0"}  # of payoffs of 0 and 1 alone
+    assert all(cell.task.metric == "learning_regret" for cell in suite.cells())
+
+
 def test_baselines_stand_beside_the_file(tmp_path):
     (tmp_path / "theirs.sqlite").touch()
     suite = toml(tmp_path, 'baselines = "theirs.sqlite"\n' + GOOD)

@@ -136,7 +136,7 @@ def test_refusals(cli, tiny, words, said):
     assert shown.out == ""
 
 
-@pytest.mark.parametrize("name", ["quick", "textbook", "classic", "classic-sb3"])
+@pytest.mark.parametrize("name", ["quick", "textbook", "bandits", "classic", "classic-sb3"])
 def test_shipped_suites_can_be_planned(cli, name):
     shown = cli("bench", "plan", name)
     assert shown.code == 0

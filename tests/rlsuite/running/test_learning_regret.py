@@ -19,6 +19,11 @@ class OnlyPredicts:
         return 0, None
 
 
+class SecondArm(OnlyPredicts):
+    def predict(self, observation):
+        return 1, None
+
+
 @pytest.fixture
 def run(tmp_path):
     return lambda **keywords: rlsuite.benchmark(**keywords, store=tmp_path / "s.sqlite")
@@ -44,6 +49,22 @@ def test_a_fixed_policy_plays_the_whole_budget(run):
     (record,) = run(agents={"p": OnlyPredicts}, tasks=[BANDIT], seeds=1).records
     assert (record.state, record.steps_used) == ("ok", 500)
     assert record.regret == pytest.approx(0.8 * 500)  # arm 0 pays 0.1, the best 0.9
+
+
+def test_an_adversary_is_scored_against_the_best_fixed_arm(run):
+    """Arm 0 earns 2 of 3, uniform play 1.75; a clairvoyant's 3 is nobody's measure."""
+    task = TaskSpec(
+        id="table",
+        env_id="rlsuite/AdversarialBandit-v0",
+        env_kwargs={"rewards": [[0.0, 1.0], [1.0, 0.0], [1.0, 0.5]]},
+        metric="learning_regret",
+        total_timesteps=3,
+    )
+    agents = {"arm 0": OnlyPredicts, "arm 1": SecondArm}
+    first, second = run(agents=agents, tasks=[task], seeds=1).records
+    assert (first.regret, first.mean_return, first.score) == (0.0, 2.0, 1.0)
+    assert (second.regret, second.mean_return) == (0.5, 1.5)
+    assert second.score == pytest.approx(-1.0)
 
 
 def test_without_regret_in_info_the_cell_fails_with_a_sentence(run):

@@ -103,6 +103,7 @@ class TestAdversarial:
         oracle = env.oracle()
         assert (oracle.optimal_return, oracle.best_stationary_return) == (3.0, 2.0)
         assert oracle.baseline_return == 1.75
+        assert oracle.measure_return == 2.0  # of arm 0, which is not that of a clairvoyant
         assert oracle.regret_per_step() == pytest.approx(0.25 / 3)
 
     @given(tables)
@@ -110,6 +111,10 @@ class TestAdversarial:
         env = AdversarialBandit(table.tolist())
         env.reset(seed=0)
         total = sum(env.step(0)[4]["regret"] for _ in range(len(table)))
+        oracle = env.oracle()
+        assert oracle.measure_return - total == pytest.approx(table[:, 0].sum(), abs=1e-12)
+        uniform = oracle.baseline_return + oracle.horizon * oracle.regret_per_step()
+        assert oracle.measure_return == pytest.approx(uniform, abs=1e-12)
         assert total == pytest.approx(table.sum(axis=0).max() - table[:, 0].sum(), abs=1e-12)
         assert total >= -1e-12
         model = env.bandit_model(np.random.default_rng(0))

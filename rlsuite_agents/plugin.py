@@ -300,15 +300,19 @@ def _alignment(registry: Transaction) -> None:
         ("BestOfN", "best_of_n", "Imitates the best of n texts (Stiennon et al. 2020)."),
         ("DPO", "dpo", "Learns from pairs of texts, without sampling (Rafailov et al. 2023)."),
         ("SFT", "sft", "Maximum likelihood of given texts (Ouyang et al. 2022)."),
-        ("RewardModel", "reward_model", "A reward from pairs of texts (Stiennon et al. 2020)."),
+        (
+            "RewardModelTrainer",
+            "reward_model_trainer",
+            "A reward from pairs of texts (Stiennon et al. 2020).",
+        ),
     ):
         registry.add_agent(
             f"rlsuite/{name}-v0",
             f"rlsuite_agents.alignment.{module}:{name}",
             summary=summary,
-            budget_unit="examples" if name in ("DPO", "SFT", "RewardModel") else "steps",
+            budget_unit="examples" if name in ("DPO", "SFT", "RewardModelTrainer") else "steps",
             requires={"texts"},
-            learns="nothing" if name == "RewardModel" else "policy",
+            learns="nothing" if name == "RewardModelTrainer" else "policy",
             spaces=TEXTS,
             promises=OURS,
         )

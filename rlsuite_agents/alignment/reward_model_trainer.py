@@ -21,33 +21,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from registry.errors import CheckpointError, SettingError
+from registry.errors import SettingError
 from registry.seeding import Stream, generator
 from registry.texts import PreferencePairs
 from rlsuite_agents.functional.preference import bradley_terry_loss
 from rlsuite_agents.loops import Session
-from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state, restore_generator
+from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state
 from rlsuite_agents.parts.device import resolve_device
 from rlsuite_agents.parts.epochs import Epochs, learn_examples
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import check_count, check_range
 from rlsuite_agents.parts.text_agent import SMALL, Finished, check_start, load, save
-from rlsuite_agents.parts.text_data import digest
+from rlsuite_agents.parts.text_data import digest, own, restore_data
 from rlsuite_agents.parts.text_models import save_text_reward, starting_reward, text_task
 from rlsuite_agents.parts.text_policy import next_token_probabilities
 from rlsuite_agents.parts.text_reward import TextReward
 from rlsuite_agents.parts.text_update import clipped_step
 
-__all__ = ["RewardModel", "RewardModelConfig", "RewardModelMetrics", "RewardReport"]
+__all__ = [
+    "RewardModelTrainer",
+    "RewardModelTrainerConfig",
+    "RewardModelTrainerMetrics",
+    "RewardReport",
+]
 
 BINS = 10
 """Of confidences, in which they are compared with how often they were right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RewardModelConfig:
-    """Settings of `RewardModel`."""
+class RewardModelTrainerConfig:
+    """Settings of `RewardModelTrainer`."""
 
     preferences: str = "gold"  # drawn by the gold reward, or the task's ("reward"), or a file
     n_pairs: int = 4_096  # that are drawn; a file is read whole
@@ -78,14 +83,14 @@ class RewardModelConfig:
         check_start(self)
         if self.start == "reference":
             raise SettingError(
-                "RewardModelConfig.start must be 'random' or a folder with a model, got "
+                "RewardModelTrainerConfig.start must be 'random' or a folder with a model, got "
                 "'reference'."
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RewardModelMetrics:
-    """What one gradient step did; see `docs/agents/reward_model.md`."""
+class RewardModelTrainerMetrics:
+    """What one gradient step did; see `docs/agents/reward_model_trainer.md`."""
 
     num_timesteps: int
     loss: float
@@ -113,7 +118,7 @@ class RewardReport:
     calibration_error: float
 
 
-class RewardModel:
+class RewardModelTrainer:
     """A learned reward for token tasks. `learn(n)` sees n pairs; as an agent it is the reference.
 
     Attributes:
@@ -124,17 +129,18 @@ class RewardModel:
         on_update: called with the metrics of each gradient step, where it is set.
     """
 
-    id = "rlsuite/RewardModel-v0"
-    config_type = RewardModelConfig
+    id = "rlsuite/RewardModelTrainer-v0"
+    config_type = RewardModelTrainerConfig
     learn = learn_examples
     predict = predict
     save = save
+    own = own
     load = classmethod(load)
 
     def __init__(
         self,
         env: Any,
-        config: RewardModelConfig = RewardModelConfig(),
+        config: RewardModelTrainerConfig = RewardModelTrainerConfig(),
         *,
         seed: int,
         device: str = "cpu",
@@ -142,7 +148,7 @@ class RewardModel:
         self.env, self.config, self.settings, self.num_timesteps = env, config, config, 0
         self.rng = generator(seed, Stream.AGENT, 0)
         self.prediction_rng = generator(seed, Stream.AGENT, 1)
-        self.task = text_task(env, "RewardModel")
+        self.task = text_task(env, "RewardModelTrainer")
         sizes = {name: getattr(config, name) or size for name, size in SMALL.items()}
         self.reward: TextReward = starting_reward(
             config.start,
@@ -155,10 +161,10 @@ class RewardModel:
         self.beta, self.episodes = 0.0, Finished()
         self.optimizer = torch.optim.Adam(self.reward.parameters(), lr=1.0, fused=True)
         self.session = Session(env, seed)  # never begun: no step is taken
-        self.metrics: RewardModelMetrics | None = None
-        self.on_update: Callable[[RewardModelMetrics], Any] | None = None
-        self._data_rng = generator(seed, Stream.DATA)
-        self._gather()
+        self.metrics: RewardModelTrainerMetrics | None = None
+        self.on_update: Callable[[RewardModelTrainerMetrics], Any] | None = None
+        self.data_rng = generator(seed, Stream.DATA)
+        self.gather()
 
     def update(self, rows: NDArray[np.int64]) -> None:
         """A gradient step on these pairs."""
@@ -172,7 +178,7 @@ class RewardModel:
         norm = clipped_step(self, rate, c.max_grad_norm)
         both = torch.stack([chosen, rejected]).detach().double()
         difference = (both[0] - both[1]).cpu().numpy()
-        self.metrics = RewardModelMetrics(
+        self.metrics = RewardModelTrainerMetrics(
             num_timesteps=self.num_timesteps,
             loss=float(loss.detach()),
             accuracy=_accuracy(difference),
@@ -230,36 +236,26 @@ class RewardModel:
             self.task.reference_model, observations, deterministic, mask
         )
 
-    def own(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights."""
-        return {"data": self._data_state, "digest": self._digest(), "epochs": self.epochs.state()}
-
     def restore(self, found: Checkpoint) -> None:
-        """Goes on from `own`: the pairs are drawn or read again.
+        """Goes on from a checkpoint: the pairs are drawn or read again.
 
         Raises:
             CheckpointError: they are others now.
         """
-        restore_generator(self._data_rng, found.value("data", dict))
-        self._gather()
-        if self._digest() != found.value("digest", str):
-            raise CheckpointError(
-                f"{found.path} has learned from other preferences than these: its file or its task "
-                "has changed."
-            )
-        self.epochs.restore(found.value("epochs", dict))
+        restore_data(self, found, "preferences")
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
         """Draws or reads the pairs, and holds some of them out."""
-        c, self._data_state = self.config, generator_state(self._data_rng)
-        found = self.task.preferences(c.n_pairs, rng=self._data_rng, source=c.preferences)
+        c, self.data_state = self.config, generator_state(self.data_rng)
+        found = self.task.preferences(c.n_pairs, rng=self.data_rng, source=c.preferences)
         n = len(found.prompt_lengths)
-        order = self._data_rng.permutation(n)
+        order = self.data_rng.permutation(n)
         out = min(int(c.held_out * n), n - 1)
         self.held_out, self.pairs = _rows(found, order[:out]), _rows(found, order[out:])
         self.epochs = Epochs(n - out, c.batch_size, self.rng)
 
-    def _digest(self) -> str:
+    def data_digest(self) -> str:
+        """Of what it learns from."""
         p = self.pairs
         return digest(p.chosen, p.chosen_lengths, p.rejected, p.rejected_lengths)
 

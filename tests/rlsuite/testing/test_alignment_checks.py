@@ -311,13 +311,13 @@ def test_a_local_model_folder(tmp_path):
 
 
 def test_an_agent_without_a_policy_is_asked_nothing_about_one():
-    result = run("history_in_policy", subject_of("rlsuite/RewardModel-v0"))
+    result = run("history_in_policy", subject_of("rlsuite/RewardModelTrainer-v0"))
     assert (result.status, result.reason) == ("skipped", "it learns no policy")
 
 
 def test_an_agent_that_refuses_the_task_says_so_once():
     with pytest.raises(SettingError, match="no gold reward to prefer by"):
-        check_alignment("rlsuite/RewardModel-v0", env="rlsuite/TwoVerifiers-v0")
+        check_alignment("rlsuite/RewardModelTrainer-v0", env="rlsuite/TwoVerifiers-v0")
 
 
 def test_an_environment_without_texts_is_refused():

@@ -7,7 +7,10 @@ import torch
 
 import rlsuite
 from registry.errors import SettingError
-from rlsuite_agents.alignment.reward_model import RewardModel, RewardModelConfig
+from rlsuite_agents.alignment.reward_model_trainer import (
+    RewardModelTrainer,
+    RewardModelTrainerConfig,
+)
 from rlsuite_agents.alignment.sft import SFT, SFTConfig
 
 transformers = pytest.importorskip(
@@ -108,7 +111,7 @@ def test_a_checkpoint_of_a_tuned_model(folder, lines, tmp_path):
 
 def test_a_reward_model_does_not_start_from_it(folder):
     with pytest.raises(SettingError, match="starts from 'random' or a model of ours"):
-        RewardModel(env(folder), RewardModelConfig(start=folder), seed=0)
+        RewardModelTrainer(env(folder), RewardModelTrainerConfig(start=folder), seed=0)
 
 
 def test_a_model_of_fewer_tokens_is_refused(folder, tmp_path):

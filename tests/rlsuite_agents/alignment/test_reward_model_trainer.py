@@ -12,7 +12,11 @@ from registry.catalogue import registry
 from registry.errors import CheckpointError, SettingError
 from registry.specs import Entry, Provenance
 from registry.texts import PreferencePairs
-from rlsuite_agents.alignment.reward_model import RewardModel, RewardModelConfig, report_of
+from rlsuite_agents.alignment.reward_model_trainer import (
+    RewardModelTrainer,
+    RewardModelTrainerConfig,
+    report_of,
+)
 from rlsuite_agents.alignment.sft import SFT, SFTConfig
 from rlsuite_agents.parts.text_models import load_text_reward
 
@@ -21,8 +25,8 @@ SMALL = {"n_pairs": 64, "width": 16, "layers": 1, "batch_size": 8}
 
 
 def agent(seed=0, env=None, **settings):
-    config = RewardModelConfig(**{**SMALL, **settings})
-    return RewardModel(env or gym.make(TASK), config, seed=seed)
+    config = RewardModelTrainerConfig(**{**SMALL, **settings})
+    return RewardModelTrainer(env or gym.make(TASK), config, seed=seed)
 
 
 def test_a_report_by_hand():
@@ -70,7 +74,7 @@ def test_centring_holds_the_scores_near_zero():
 def test_it_learns_what_is_preferred_and_is_a_reward_of_the_task(tmp_path):
     """More than half way from knowing nothing (log 2) to the gold reward itself, on new pairs."""
     env = gym.make(TASK)
-    model = RewardModel(env, RewardModelConfig(n_pairs=8_000), seed=0).learn(21_600)
+    model = RewardModelTrainer(env, RewardModelTrainerConfig(n_pairs=8_000), seed=0).learn(21_600)
     task, fresh = env.unwrapped, env.unwrapped.preferences(2_000, rng=np.random.default_rng(99))
     report = model.report(fresh)
     gold = report_of(
@@ -128,8 +132,8 @@ def test_an_ensemble_by_name(tmp_path, monkeypatch):
 def test_it_starts_from_what_sft_saved(tmp_path):
     env = gym.make(TASK)
     SFT(env, SFTConfig(n_texts=64, width=16), seed=0).save_model(tmp_path / "model")
-    config = RewardModelConfig(start=str(tmp_path / "model"), n_pairs=64)
-    model = RewardModel(env, config, seed=0)
+    config = RewardModelTrainerConfig(start=str(tmp_path / "model"), n_pairs=64)
+    model = RewardModelTrainer(env, config, seed=0)
     assert model.reward.network.width == 16
     assert model.report(model.pairs).accuracy == 0.5
     before = model.reward.network.tokens.detach().clone()
@@ -149,7 +153,7 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_minibatch(tmp_path):
     whole = agent().learn(101)
     half = agent().learn(43)
     half.save(tmp_path / "half")
-    again = RewardModel.load(tmp_path / "half", env=gym.make(TASK)).learn(58)
+    again = RewardModelTrainer.load(tmp_path / "half", env=gym.make(TASK)).learn(58)
     assert again.report() == whole.report()
     for name, weights in whole.reward.arrays().items():
         np.testing.assert_array_equal(again.reward.arrays()[name], weights)
@@ -167,7 +171,7 @@ def test_preferences_of_a_file_and_other_ones(tmp_path):
     model.save(tmp_path / "agent")
     file.write_text(line.replace('"c"', '"d"'))
     with pytest.raises(CheckpointError, match="has learned from other preferences"):
-        RewardModel.load(tmp_path / "agent", env=gym.make(TASK))
+        RewardModelTrainer.load(tmp_path / "agent", env=gym.make(TASK))
 
 
 def test_padding_is_never_scored():
@@ -193,4 +197,4 @@ def test_padding_is_never_scored():
 )
 def test_settings_that_are_refused(settings, what):
     with pytest.raises(SettingError, match=what):
-        RewardModelConfig(**settings)
+        RewardModelTrainerConfig(**settings)

@@ -1,6 +1,6 @@
 """Bandit policies on one core: ours and those of river, mabwiser and contextualbandits.
 
-    pip install river mabwiser contextualbandits
+    pip install 'rlsuite[bench]'    # brings river, mabwiser and contextualbandits
     python benchmarks/bandits.py
 
 Ten Bernoulli arms; a decision and the update after it. Ours are whole compiled runs; the others

@@ -5,7 +5,7 @@ contextualbandits, online, one decision at a time, as they are used. Rewards are
 noise, the same for all. Times are CPU time of the process; ours and the peers take turns, and the
 medians of the rounds are compared. A peer that is not installed is left out.
 
-Run: python benchmarks/contextual_bandits.py [rounds]
+Run: pip install 'rlsuite[bench]'; python benchmarks/contextual_bandits.py [rounds]
 """
 
 from __future__ import annotations

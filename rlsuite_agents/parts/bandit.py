@@ -92,7 +92,12 @@ class BanditPolicy:
     def act(
         self, observation: Any, mask: Any, rng: np.random.Generator
     ) -> tuple[int, dict[str, Any]]:
-        """An arm, and what `observe` needs to know about the moment it was chosen."""
+        """An arm, and what `observe` needs to know about the moment it was chosen.
+
+        Raises:
+            InvalidObservationError: `mask` is not [K], or allows no arm.
+        """
+        self._check_mask(mask)
         row = self._row(observation, mask, False) if self.logs else None
         arm = self._choose(observation, mask, rng)
         extras: dict[str, Any] = {
@@ -123,7 +128,16 @@ class BanditPolicy:
             self._learn(observation, arm, float(reward), extras)
 
     def decide(self, observation: Any = None, mask: Any = None) -> tuple[int, int]:
-        """A decision whose reward comes later: its number, for `feedback`, and the arm."""
+        """A decision whose reward comes later: its number, for `feedback`, and the arm.
+
+        Raises:
+            InvalidObservationError: the mask does not say of each arm whether it is allowed, or
+                allows none.
+        """
+        if mask is not None and (np.shape(mask) != (self.n_arms,) or not np.any(mask)):
+            raise InvalidObservationError(
+                f"a mask allows at least one of the {self.n_arms} arms, got {mask!r:.80}."
+            )
         arm, extras = self.act(observation, mask, self.rng)
         decision, self.decisions = self.decisions, self.decisions + 1
         self.pending[decision] = arm, extras
@@ -190,6 +204,7 @@ class BanditPolicy:
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> Row:
         """π(a): [B, A], the true chances of `act`; or 1 for the arm believed to be the best."""
+        self._check_masks(observations, mask)
         return context_free(
             observations, mask, lambda allowed: self._row(None, allowed, deterministic)
         )
@@ -225,13 +240,26 @@ class BanditPolicy:
     def _update(self, observation: Any, arm: int, reward: float) -> None:
         self.rules.update(self.beliefs, arm, reward)
 
+    def _check_mask(self, mask: Any) -> None:
+        if mask is not None and (np.shape(mask) != (self.n_arms,) or not np.any(mask)):
+            raise InvalidObservationError(
+                f"a mask says of each of the {self.n_arms} arms whether it is allowed, and allows "
+                f"at least one; got {mask!r:.80}."
+            )
+
     def _check_reward(self, arm: int, reward: float) -> None:
+        try:
+            finite = math.isfinite(reward)
+        except TypeError as error:
+            raise InvalidObservationError(
+                f"a reward is a number, got {reward!r:.80} from arm {arm}."
+            ) from error
         if self.unit_rewards and not 0.0 <= reward <= 1.0:
             raise InvalidObservationError(
                 f"{type(self).__name__} takes rewards in [0, 1], got {reward!r} from arm {arm}; "
                 "rescale them with gymnasium.wrappers.TransformReward."
             )
-        if not math.isfinite(reward):
+        if not finite:
             raise InvalidObservationError(f"arm {arm} paid {reward!r}, which is not finite.")
 
     def saved(self) -> dict[str, NDArray[Any]]:

@@ -192,6 +192,14 @@ def test_what_is_no_pull_is_refused(cls):
             agent.observe(Transition(ONE, 1, 1.0, ONE, False, False))
 
 
+@pytest.mark.parametrize("mask", [[0, 0, 0, 0], [1, 0], np.zeros((1, 4), bool)])
+def test_a_mask_that_is_none_is_refused(mask):
+    agent = registry.agent_spec("rlsuite/UCB1-v0").load()(arms(), seed=0)
+    with pytest.raises(InvalidObservationError, match="allows at least one of the 4 arms, got"):
+        agent.decide(mask=mask)
+    assert agent.decide(mask=[0, 0, 1, 0]) == (0, 2)
+
+
 def test_runs_do_not_depend_on_the_block_and_meet_the_same_luck():
     ucb1 = registry.agent_spec("rlsuite/UCB1-v0").load()
     whole = ucb1.run_bandits(model(), seed=0, runs=range(20))

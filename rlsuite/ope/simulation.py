@@ -1,6 +1,6 @@
 """How often the intervals hold the truth, and how estimators fail: measured, not believed.
 
-Run: python -m rlsuite.ope.simulation [--sets 1000] [--picture FILE]
+Run: python -m rlsuite.ope.simulation [--sets 1000] [--seed 0] [--picture FILE]
 
 Eight contexts, all equally likely, five actions, rewards 0 or 1 with probabilities q(x, a). The
 policy that logs plays softmax(-β q), against the rewards; the evaluated one softmax(η q). So the
@@ -236,13 +236,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="of the logs")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     print("| β, η | ESS / N | " + " | ".join(NAMES) + " | IPW, Bernstein | DR, Bernstein |")
     print("|" + " --- |" * 8)
     found = []
     for beta, eta in SETTINGS:
-        c = coverage(Problem.of(beta, eta), options.n, sets=options.sets)
+        c = coverage(Problem.of(beta, eta), options.n, sets=options.sets, seed=options.seed)
         shares = [*c.bootstrap.values(), *c.bernstein.values()]
         row = [f"{beta:g}, {eta:g}", f"{c.ess_share:.3f}", *(f"{s:.1%}" for s in shares)]
         print(f"| {' | '.join(row)} |", flush=True)

@@ -48,13 +48,10 @@ def test_the_picture_can_be_drawn(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("beta", "eta"), [s for s in SETTINGS if Problem.of(*s).ess_share >= 0.1])
 def test_intervals_hold_the_truth_as_often_as_they_say(beta, eta):
-    """Between 92 % and 97 %, and Bernstein's at least 95 %, within 3 standard errors."""
-    sets = 500
-    found = coverage(Problem.of(beta, eta), 1000, sets=sets, seed=1)
+    """Between 92 % and 97 %, and Bernstein's at least 95 %; 2,000 sets have an error of 0.5 %."""
+    found = coverage(Problem.of(beta, eta), 1000, sets=2000, seed=1)
     for name, share in found.bootstrap.items():
-        for limit, side in ((0.92, 1), (0.97, -1)):
-            slack = 3 * math.sqrt(limit * (1 - limit) / sets)
-            assert side * (share - limit) > -slack, (name, share)
+        assert 0.92 <= share <= 0.97, name
     assert all(share >= 0.95 for share in found.bernstein.values())
 
 

@@ -278,10 +278,11 @@ def test_it_passes_every_check(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_cart_pole_is_solved(seed):
-    """Measured on seeds 0 to 4 after 50,000 steps: see the page."""
+    """Seeds 0 to 9 are on the page; seed 2 is one that fails without normalised observations."""
     settings = {"actor_lambda": 0.9, "critic_lambda": 0.9, "net_arch": (64, 64)}
     horizon = {"learning_rate": "lin_1e-3", "total_timesteps": 50_000}
-    a = agent(gym.make("CartPole-v1"), seed=seed, **settings, **horizon).learn(50_000)
+    env = gym.make("CartPole-v1")
+    a = agent(env, seed=seed, normalize_observations=True, **settings, **horizon).learn(50_000)
     assert rlsuite.evaluate(a, "CartPole-v1", episodes=50, seed=0).mean_return >= 475

@@ -8,14 +8,15 @@ just ended is not `alive` for one step: that step resets it, and is no experienc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from registry.errors import CheckpointError, InvalidObservationError, SettingError
@@ -31,6 +32,7 @@ __all__ = ["Lanes", "Members", "Stepped", "Vector", "lanes_of", "members_of"]
 
 Floats = NDArray[np.float32]
 NOTHING: Mapping[str, Any] = {}
+OUTCOME = ("rewards", "terminated", "truncated")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +130,8 @@ class Vector:
         self._reached_mask: NDArray[np.bool_] = EVERYTHING
         self._features = np.zeros((self.num_envs, encoder.size), encoder.dtype)
         self._infos: Mapping[str, Any] = NOTHING
+        self._ask_masks = mask_asker(env)
+        self._unasked = False  # a mask was gone before it could be asked for
 
     def observe(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Features [N, d] and allowed actions [N, A], or [0, 0]; resets what has to be reset.
@@ -143,17 +147,24 @@ class Vector:
         return self._features, self._mask
 
     def step(self, actions: NDArray[Any], number: int) -> Stepped:
-        """Takes one action in each environment. `number`: steps taken before, for errors."""
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        rewards = np.array(rewards, np.float64)
+        """Takes one action in each environment. `number`: steps taken before, for errors.
+
+        Raises:
+            InvalidObservationError: what came back is not finite, or not one for each environment.
+        """
+        observations, *outcome, infos = self.env.step(actions)
+        rewards, terminated, truncated = (
+            self._each(what, values, dtype, number)
+            for what, values, dtype in zip(OUTCOME, outcome, (np.float64, bool, bool), strict=True)
+        )
         if not np.isfinite(rewards).all():
             raise InvalidObservationError(
                 f"step {number + 1}: the environments returned the rewards {rewards!r:.200}; "
                 "one is not finite."
             )
-        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         over = terminated | truncated
         self._see(observations, infos)
+        self._unasked = False
         reached, self._reached_mask = self._features, self._mask
         if self.mode is AutoresetMode.SAME_STEP and over.any():
             reached, self._reached_mask = reached.copy(), self._mask.copy()
@@ -162,13 +173,24 @@ class Vector:
                 if len(self._mask):
                     last = _masks([_final_mask(infos, k)], self.env.single_action_space)
                     self._reached_mask[k] = last[0] if len(last) else True
+                    self._unasked |= not len(last) and not terminated[k]
         self._over, self._infos = over, infos
         if self.mode is AutoresetMode.NEXT_STEP:
             self.alive = ~over
         return Stepped(rewards, terminated, truncated & ~terminated, reached)
 
     def reached_mask(self) -> NDArray[np.bool_]:
-        """Allowed actions in S' of the latest step, [N, A], or [0, 0]."""
+        """Allowed actions in S' of the latest step, [N, A], or [0, 0].
+
+        Raises:
+            SettingError: nobody can tell them of an episode that a time limit ended.
+        """
+        if self._unasked and self._ask_masks is not None:
+            raise SettingError(
+                f"{self.env} begins the next episode within the step, so that action_masks() of "
+                "one that a time limit ended cannot be asked any more. Use AutoresetMode.NEXT_STEP "
+                'or a SyncVectorEnv, or tell the masks in info["action_mask"].'
+            )
         return self._reached_mask
 
     def told(self, name: str) -> NDArray[np.float64]:
@@ -182,12 +204,35 @@ class Vector:
 
     def _see(self, observations: Any, infos: Mapping[str, Any]) -> None:
         self._observations = observations
-        self._features, _ = self.encoder.rows(observations)
+        self._features, single = self.encoder.rows(observations)
+        if single or len(self._features) != self.num_envs:
+            came = "one without a leading axis" if single else f"{len(self._features)}"
+            raise InvalidObservationError(
+                f"{self.env} should return {self.num_envs} observations, got {came}."
+            )
         mask = infos.get("action_mask")
         if mask is None and isinstance(observations, Mapping):
             mask = observations.get("action_mask")
+        if mask is None and self._ask_masks is not None:
+            mask = self._ask_masks()
         rows = None if mask is None else list(np.asarray(mask))
-        self._mask = EVERYTHING if rows is None else _masks(rows, self.env.single_action_space)
+        space: Any = self.env.single_action_space
+        self._mask = EVERYTHING if rows is None else _masks(rows, space)
+        if len(self._mask) and self._mask.shape != (self.num_envs, space.n):
+            raise InvalidObservationError(
+                f"{self.env} should tell masks of shape ({self.num_envs}, {space.n}), got "
+                f"{mask!r:.200}."
+            )
+
+    def _each(self, what: str, values: Any, dtype: Any, number: int) -> NDArray[Any]:
+        """The values as an array [N]."""
+        found = np.array(values, dtype)
+        if found.shape != (self.num_envs,):
+            raise InvalidObservationError(
+                f"step {number + 1}: {self.env} should return {what} of shape "
+                f"({self.num_envs},), one for each environment; got {values!r:.200}."
+            )
+        return found
 
     def capture(self) -> dict[str, Any]:
         """Where it stands, as JSON; without the environment's state where it cannot tell it."""
@@ -251,6 +296,21 @@ def members_of(env: Any, num_envs: int) -> list[gym.Env[Any, Any]]:
             "gym.make, or give a SyncVectorEnv."
         )
     return [env, *(gym.make(env.spec) for _ in range(num_envs - 1))]
+
+
+def mask_asker(env: VectorEnv[Any, Any, Any]) -> Callable[[], Any] | None:
+    """`action_masks()` of a vector, or of all its environments; None where there is no such method.
+
+    Wrappers of vectors do not pass on what they do not know: it is looked for below them.
+    """
+    below: Any = env
+    while isinstance(below, VectorWrapper) and not hasattr(below, "action_masks"):
+        below = below.env
+    if hasattr(below, "action_masks"):
+        asked: Callable[[], Any] = below.action_masks
+        return asked
+    has_one = hasattr(below, "call") and any(below.call("has_wrapper_attr", "action_masks"))
+    return partial(below.call, "action_masks") if has_one else None
 
 
 def _check_number(brought: int, num_envs: int) -> None:

@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rlsuite
 from registry.errors import InvalidObservationError, SettingError
@@ -200,3 +201,118 @@ def test_the_mask_of_what_was_reached_is_not_that_of_the_next_episode(place, mod
         if alive.all():
             found.append(lanes.reached_mask()[0].astype(int).tolist())
     assert found == [[0, 1], [1, 0], [0, 1]] * 2
+
+
+class Asked(Counter):
+    """Tells by `action_masks()` alone that after step t only action t % 2 is allowed."""
+
+    def action_masks(self):
+        return np.arange(2) == self.t % 2
+
+
+class AskedVector(gym.vector.VectorWrapper):
+    """Has the method itself."""
+
+    def action_masks(self):
+        return np.array([env.action_masks() for env in self.env.envs])
+
+
+VECTORS = {
+    "processes": lambda makers, mode: AsyncVectorEnv(makers, autoreset_mode=mode),
+    "wrapped": lambda makers, mode: RecordEpisodeStatistics(
+        SyncVectorEnv(makers, autoreset_mode=mode)
+    ),
+    "its own": lambda makers, mode: Wrapped(
+        AskedVector(SyncVectorEnv(makers, autoreset_mode=mode))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", VECTORS)
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
+def test_a_vector_is_asked_for_its_masks(kind, mode):
+    """The same as of single environments, at each state and in each state that is reached."""
+    found = {}
+    for name in (kind, "members"):
+        env = VECTORS[name]([Asked] * 2, mode) if name == kind else SyncVectorEnv([Asked] * 2)
+        try:
+            lanes, rows = lanes_of(env, 2, Encoder(Counter().observation_space), 0), []
+            assert isinstance(lanes, Vector) == (name == kind)
+            while len(rows) < 7:
+                mask, alive = lanes.observe()[1].tolist(), lanes.alive.all()
+                lanes.step(np.zeros(2, int), 0)
+                if alive:
+                    rows.append((mask, lanes.reached_mask().tolist()))
+        finally:
+            env.close()
+        found[name] = rows
+    assert found[kind] == found["members"]
+    assert found[kind][0] == ([[True, False]] * 2, [[False, True]] * 2)
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_masks_that_are_gone_are_not_made_up(terminates):
+    """SAME_STEP: those of the running episode are asked for; of a state cut off nobody can tell."""
+
+    class Ends(Asked):
+        def __init__(self):
+            super().__init__(terminates)
+
+    env = VECTORS["wrapped"]([Ends] * 2, "SameStep")
+    lanes = lanes_of(env, 2, Encoder(Counter().observation_space), 0)
+    for t in range(3):
+        assert lanes.observe()[1].tolist() == [[t != 1, t == 1]] * 2
+        lanes.step(np.zeros(2, int), 0)
+    assert lanes.observe()[1].tolist() == [[True, False]] * 2
+    if terminates:
+        assert lanes.reached_mask().all()  # nobody looks beyond an end
+        return
+    with pytest.raises(SettingError, match=r"begins the next episode within .*NEXT_STEP"):
+        lanes.reached_mask()
+
+
+class Misshapen(gym.vector.VectorEnv):
+    """Two environments; what `broken` names is returned instead of the right thing."""
+
+    def __init__(self, **broken):
+        self.num_envs, self.broken = 2, broken
+        self.single_observation_space = Box(-1, 1, (3,), np.float32)
+        self.single_action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return self.broken.get("first", np.zeros((2, 3))), {}
+
+    def step(self, actions):
+        right = {
+            "observations": np.zeros((2, 3)),
+            "rewards": np.ones(2),
+            "terminated": np.zeros(2, bool),
+            "truncated": np.zeros(2, bool),
+            "infos": {},
+        }
+        return tuple({**right, **self.broken}[name] for name in right)
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ({"first": np.zeros(3)}, "2 observations, got one without a leading axis"),
+        ({"first": np.zeros((3, 3))}, "2 observations, got 3"),
+        ({"observations": np.zeros(3)}, "2 observations, got one without a leading axis"),
+        ({"observations": np.zeros((3, 3))}, "2 observations, got 3"),
+        ({"rewards": 1.0}, r"step 1: .* rewards of shape \(2,\), .*; got 1.0"),
+        ({"rewards": None}, r"rewards of shape \(2,\), .*; got None"),
+        ({"rewards": np.ones((2, 1))}, r"rewards of shape \(2,\)"),
+        ({"rewards": np.ones(3)}, r"rewards of shape \(2,\)"),
+        ({"terminated": np.zeros(3, bool)}, r"terminated of shape \(2,\)"),
+        ({"truncated": False}, r"truncated of shape \(2,\)"),
+        ({"infos": {"action_mask": np.ones((1, 2))}}, r"masks of shape \(2, 2\), got"),
+        ({"infos": {"action_mask": np.ones((2, 3))}}, r"masks of shape \(2, 2\), got"),
+    ],
+    ids=str,
+)
+def test_what_is_not_one_for_each_environment_is_refused(broken, sentence):
+    env = Misshapen(**broken)
+    lanes = lanes_of(env, 2, Encoder(env.single_observation_space), 0)
+    with pytest.raises(InvalidObservationError, match=sentence):
+        played(lanes, 1)

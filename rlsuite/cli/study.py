@@ -124,11 +124,11 @@ def _policies(text: str) -> dict[str, Any]:
     """Labels and what they stand for, from the words of the command line."""
     from registry.catalogue import registry
     from registry.errors import SettingError
-    from rlsuite.cli.values import parse_assignments
+    from rlsuite.cli.values import parse_assignments, split_outside
 
     found: dict[str, Any] = {}
-    for word in filter(None, (part.strip() for part in text.split(","))):
-        name, *settings = word.split(":")
+    for word in filter(None, (part.strip() for part in split_outside(text, ","))):
+        name, *settings = split_outside(word, ":")
         id = name if "/" in name else f"rlsuite/{name}-v0"
         registry.agent_spec(id)
         label = " ".join([name, *settings])

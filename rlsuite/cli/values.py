@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.errors import SettingError
 
-__all__ = ["parse_assignments", "parse_value"]
+__all__ = ["parse_assignments", "parse_value", "split_outside"]
 
 
 def parse_assignments(words: Iterable[str], option: str) -> dict[str, Any]:
@@ -39,6 +39,21 @@ def _value_of(key: str, text: str, option: str) -> Any:
             f"{option} {key}: {text!r} is neither a TOML nor a JSON value ({error}); write a "
             "number, true or false, a word, or a quoted list like '[0.1, 0.9]'."
         ) from error
+
+
+def split_outside(text: str, mark: str) -> list[str]:
+    """The pieces of `text` between those marks that stand outside of brackets and quotations."""
+    pieces, depth, quote = [""], 0, ""
+    for letter in text:
+        if not quote and depth <= 0 and letter == mark:
+            pieces.append("")
+            continue
+        pieces[-1] += letter
+        if quote or letter in "\"'":
+            quote = "" if letter == quote else quote or letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+    return pieces
 
 
 def parse_value(text: str) -> Any:

@@ -68,6 +68,16 @@ def test_keywords_of_the_environment(cli):
     assert "(means=[0.1, 0.2], horizon=30)" in shown.out
 
 
+def test_settings_may_hold_commas(cli):
+    named = "EpsilonGreedy:epsilon=inverse(1, 0, 10),UCB1"
+    shown = cli("study", "--policies", named, "--runs", "5", "--horizon", "20", "--json")
+    assert shown.code == 0, shown.err
+    assert [policy["policy"] for policy in json.loads(shown.out)["policies"]] == [
+        "EpsilonGreedy epsilon=inverse(1, 0, 10)",
+        "UCB1",
+    ]
+
+
 def test_a_policy_that_fails_is_named_and_the_exit_code_tells(cli):
     names = ("--policies", "UCB1,ThompsonSampling", "--runs", "5", "--horizon", "20")
     shown = cli("study", "rlsuite/GaussianBandit-v0", *names)

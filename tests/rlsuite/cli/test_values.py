@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry.errors import SettingError
-from rlsuite.cli.values import parse_assignments, parse_value
+from rlsuite.cli.values import parse_assignments, parse_value, split_outside
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,21 @@ def test_an_open_bracket_or_quote_is_no_word(text):
         parse_value(text)
     with pytest.raises(SettingError, match=r"--set means: .* is neither a TOML nor a JSON value"):
         parse_assignments([f"means={text}"], "--set")
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("", [""]),
+        ("a,b,,c", ["a", "b", "", "c"]),
+        ("a:x=f(1, (2, 3), 4),b", ["a:x=f(1, (2, 3), 4)", "b"]),
+        ("x=[1,[2,3]],y={a=1,b=2}", ["x=[1,[2,3]]", "y={a=1,b=2}"]),
+        ("""x='1,"2',y="(,",z""", ["""x='1,"2'""", 'y="(,"', "z"]),
+        ("x),y", ["x)", "y"]),
+    ],
+)
+def test_marks_inside_brackets_and_quotations_do_not_split(text, pieces):
+    assert split_outside(text, ",") == pieces
 
 
 def test_assignments_become_keywords():

@@ -116,7 +116,7 @@ def read_preferences(path: str | Path, vocabulary: Vocabulary, shape: TextShape)
     """Preferences from a file of JSON lines, `{"prompt": ..., "chosen": ..., "rejected": ...}`.
 
     EOS is added to each answer, unless it has as many tokens as the limit allows: then it was cut
-    off there.
+    off there. Further keys of a line are not looked at.
 
     Args:
         path: Of the file.
@@ -128,7 +128,7 @@ def read_preferences(path: str | Path, vocabulary: Vocabulary, shape: TextShape)
             names the line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # no other sign ends a line
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the preferences {str(path)!r} cannot be read: {error}.") from error
     found = []
@@ -157,7 +157,7 @@ def _pair(line: str, vocabulary: Vocabulary, shape: TextShape) -> tuple[int, lis
         entry = json.loads(line)
     except ValueError as error:
         raise SettingError(f"this is no JSON ({error}).") from error
-    if not isinstance(entry, dict) or sorted(entry) != sorted(KEYS):
+    if not isinstance(entry, dict) or not set(KEYS) <= set(entry):
         given = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
         raise SettingError(f"a preference is an object with the keys {list(KEYS)}, got {given}.")
     wrong = [key for key in KEYS if not isinstance(entry[key], str)]
@@ -174,6 +174,11 @@ def _pair(line: str, vocabulary: Vocabulary, shape: TextShape) -> tuple[int, lis
             )
         end = [shape.eos] if len(answer) < shape.max_new_tokens else []
         answers.append([*prompt, *answer, *end])
+    if answers[0] == answers[1]:
+        raise SettingError(
+            f"a preference is between two answers, and 'chosen' and 'rejected' are both "
+            f"{entry['chosen']!r}."
+        )
     return len(prompt), answers[0], answers[1]
 
 

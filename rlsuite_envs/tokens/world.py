@@ -198,6 +198,7 @@ class TokenWorld:
         group_size: int = 1,
     ) -> TextBatch:
         """See `registry.texts.TokenTask.rollout`."""
+        _check_generator(rng)
         numbers = self._numbers(check_count("n", n), group_size, prompts, rng)
         shape = self.shape
         uniforms = rng.random((n, shape.max_new_tokens))
@@ -411,6 +412,13 @@ class TokenWorld:
 def check_beta(beta: object) -> float:
     """β as a float; raises `SettingError` unless it is finite and at least 0."""
     return check_real("beta", beta, "a finite number of at least 0", 0.0, math.inf)
+
+
+def _check_generator(rng: object) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise SettingError(
+            f"rng must be a generator of NumPy, such as numpy.random.default_rng(0), got {rng!r}."
+        )
 
 
 def _listed(reward: Any) -> list[Any]:

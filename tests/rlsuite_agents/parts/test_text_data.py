@@ -25,7 +25,7 @@ def written(folder, *lines):
 def test_a_file_by_hand(tmp_path, task):
     file = written(
         tmp_path,
-        '{"prompt": "ab", "completion": "cf", "more": 1}',
+        '{"prompt": "ab", "completion": "cf", "more": "one\u2028two\x85three"}',
         "",
         '{"prompt": "a", "completion": ""}',
     )

@@ -159,11 +159,21 @@ def test_preferences_from_a_file(tmp_path):
         ('{"prompt": "", "chosen": "a", "rejected": ""}', "line 2 .* at least one"),
         ('{"prompt": "abc", "chosen": "a", "rejected": ""}', "at most 2 tokens; got 3"),
         ('{"prompt": "ab", "chosen": "a", "rejected": "abcdef"}', "'rejected' has 6 tokens"),
+        ('{"prompt": "ab", "chosen": "a", "rejected": "a"}', "line 2 .* are both 'a'"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path, line, message):
     with pytest.raises(DataError, match=message):
         read(tmp_path, GOOD, line)
+
+
+def test_further_keys_are_not_looked_at(tmp_path):
+    """Not even a separator of lines in one of them, which JSON allows within a text."""
+    line = GOOD.replace("{", '{"id": 3, "note": "one\u2028two\x85three", ')
+    pairs = read(tmp_path, line, GOOD)
+    np.testing.assert_array_equal(pairs.chosen[0], pairs.chosen[1])
+    with pytest.raises(DataError, match="line 2 of"):
+        read(tmp_path, line, "{")
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -185,6 +185,7 @@ def test_log_probabilities_of_given_texts():
         ({"n": 5, "group_size": 2}, "n must be a multiple of group_size=2, got 5"),
         ({"n": 2, "prompts": [0, 4]}, "prompts are numbers from 0 to 3, one for each of the 2"),
         ({"n": 2, "prompts": [0]}, "one for each of the 2"),
+        ({"n": 2, "rng": 3}, r"rng must be a generator of NumPy, such as .*, got 3"),
         (
             {"n": 2, "policy": 3},
             "or is such a function; got int",
@@ -196,7 +197,7 @@ def test_log_probabilities_of_given_texts():
 def test_malformed_questions(keywords, message):
     policy = keywords.pop("policy", Whole())
     with pytest.raises(SettingError, match=message):
-        TokenGeneration().rollout(policy, **keywords, rng=np.random.default_rng(0))
+        TokenGeneration().rollout(policy, **{"rng": np.random.default_rng(0), **keywords})
 
 
 @pytest.mark.parametrize(

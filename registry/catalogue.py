@@ -44,8 +44,8 @@ KINDS: Mapping[str, frozenset[str]] = {
     "suite": frozenset({"summary"}),
     "oracle": frozenset({"summary"}),
     "model": frozenset({"summary"}),
-    "reward_model": frozenset({"summary"}),
-    "reference_model": frozenset({"summary"}),
+    "reward_model": frozenset({"folder", "summary"}),
+    "reference_model": frozenset({"folder", "summary"}),
     "backend": frozenset({"summary"}),
     "report_section": frozenset({"summary"}),
 }
@@ -203,11 +203,11 @@ class Transaction:
         self.add("model", id, entry_point, **meta)
 
     def add_reward_model(self, id: str, entry_point: str, **meta: Any) -> None:
-        """A factory of a `RewardModel`."""
+        """A factory of a `RewardModel`, called without arguments, or with `folder` if given."""
         self.add("reward_model", id, entry_point, **meta)
 
     def add_reference_model(self, id: str, entry_point: str, **meta: Any) -> None:
-        """A factory of a `ReferenceModel`."""
+        """A factory of a `ReferenceModel`, called as that of a reward model."""
         self.add("reference_model", id, entry_point, **meta)
 
     def add_backend(self, id: str, entry_point: str, **meta: Any) -> None:

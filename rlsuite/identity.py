@@ -233,12 +233,14 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _behind(text: str) -> list[Any]:
-    """The code of the model of this id, and the hashes of the file or model folder of this path.
+    """The code and folder of the model of this id, and hashes of the file or folder of this path.
 
     A folder of a model is one with a config.json; nothing for other texts.
     """
     entries = [entry for kind in MODELS if (entry := registry.find(kind, text)) is not None]
     behind: list[Any] = [[entry.entry_point, origin_of(entry.entry_point)] for entry in entries]
+    for entry in entries:
+        behind += _behind(entry.meta["folder"]) if "folder" in entry.meta else []
     with suppress(OSError, ValueError):  # no file: too long for a name, not to be read
         path = Path(text)
         if path.is_file():

@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from registry.catalogue import Transaction, registry
 from registry.errors import SettingError
 from registry.seeding import Stream, generator
+from registry.specs import Provenance
 from registry.texts import PreferencePairs
 from rlsuite_agents.functional.preference import bradley_terry_loss
 from rlsuite_agents.loops import Session
@@ -45,6 +48,9 @@ __all__ = [
     "RewardModelTrainerMetrics",
     "RewardReport",
 ]
+
+LOADER = "rlsuite_agents.parts.text_models:load_text_reward"
+"""Who reads the folder of a reward model that is registered."""
 
 BINS = 10
 """Of confidences, in which they are compared with how often they were right."""
@@ -227,6 +233,32 @@ class RewardModelTrainer:
             )
             saved.shift = float(np.mean(scores))
         return save_text_reward(saved, folder, self.task.vocabulary)
+
+    def register(self, id: str, folder: str | PathLike[str], *, zero_mean: bool = True) -> str:
+        """Saves the reward model, and makes it known under an id: `reward=id` of a token task.
+
+        The catalogue of this process names the folder, and so do the workers of a benchmark; what
+        `save_model` writes there later is what the id stands for then.
+
+        Args:
+            id: As of all that plugs in, `namespace/Name-vN`.
+            folder: As of `save_model`, as `zero_mean`.
+            zero_mean: See there.
+
+        Returns:
+            The SHA-256 of its weights.
+
+        Raises:
+            PluginError: the id is malformed.
+            TakenIdError: a reward model has this id.
+            CheckpointError: the folder cannot be written.
+        """
+        entry = Transaction(registry, Provenance(distribution=type(self).__name__, version="v0"))
+        where = str(Path(folder).absolute())
+        entry.add_reward_model(id, LOADER, folder=where)
+        sha = self.save_model(folder, zero_mean=zero_mean)
+        entry.commit()
+        return sha
 
     def action_probabilities(
         self, observations: Any, *, deterministic: bool, mask: Any = None

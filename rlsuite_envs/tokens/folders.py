@@ -52,7 +52,7 @@ def load_folder(kind: str, path: str, vocabulary: Vocabulary | None = None) -> A
 
 
 def load_registered(kind: str, identifier: str) -> Any:
-    """What the factory registered under an id makes, called without arguments.
+    """What the factory registered under an id makes, of the entry's `folder` where it has one.
 
     Raises:
         UnknownIdError: there is no such id.
@@ -63,7 +63,8 @@ def load_registered(kind: str, identifier: str) -> Any:
             f"{identifier!r} reads models that agents have saved: name the folder instead, such as "
             "'./folder'."
         )
-    return registry.get(kind, identifier).load()()
+    entry = registry.get(kind, identifier)
+    return entry.load()(*([entry.meta["folder"]] if "folder" in entry.meta else []))
 
 
 def _config(folder: Path) -> dict[str, Any]:

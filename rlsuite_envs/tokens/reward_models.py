@@ -171,6 +171,7 @@ def resolve_reward(
     if (hasattr(reward, "score") or hasattr(reward, "score_completions")) and not isinstance(
         reward, type
     ):
+        _check_reader(reward, type(reward).__name__, vocabulary, shape)
         return reward, type(reward).__name__
     if isinstance(reward, Mapping):
         if not isinstance(vocabulary, LetterVocabulary):
@@ -197,7 +198,9 @@ def _named_reward(
     if name in LEARNED:
         return learn(name)
     if is_path(name):
-        return load_folder("reward_model", name, vocabulary)
+        found: RewardModel = load_folder("reward_model", name, vocabulary)
+        _check_reader(found, repr(name), vocabulary, shape)
+        return found
     if "/" not in name:
         raise SettingError(
             f"reward must be 'gold', {', '.join(map(repr, LEARNED))}, the id of a registered "
@@ -211,6 +214,31 @@ def _named_reward(
             f"got the string {model!r}."
         )
     return resolve_reward(model, vocabulary, shape, learn)[0]
+
+
+def _check_reader(model: Any, name: str, vocabulary: Vocabulary, shape: TextShape) -> None:
+    """Raises `SettingError` where a model says that it reads other tokens, or shorter texts."""
+    size = getattr(model, "vocab_size", None)
+    if size is None:
+        return
+    own = getattr(model, "vocabulary", None)
+    other = isinstance(own, LetterVocabulary) and own != vocabulary
+    if size != vocabulary.size or other:
+        raise SettingError(
+            f"the reward model {name} reads {_spelt(own, size)}, and this task writes "
+            f"{_spelt(vocabulary, vocabulary.size)}: it has learned on another task."
+        )
+    context = getattr(model, "context", shape.width)
+    if context < shape.width:
+        raise SettingError(
+            f"the reward model {name} reads texts of at most {context} tokens, and those of this "
+            f"task have up to {shape.width}: lower max_new_tokens, or take another model."
+        )
+
+
+def _spelt(vocabulary: Any, size: int) -> str:
+    letters = getattr(vocabulary, "letters", None)
+    return f"{size} tokens" if letters is None else f"{size} tokens (the letters {letters!r}, EOS)"
 
 
 def _are_numbers(values: Any, count: int) -> bool:

@@ -1,17 +1,20 @@
 """Reward models: losses and calibration by hand, what they learn, what they leave behind."""
 
 import dataclasses
+import json
 import math
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-import rlsuite  # noqa: F401  registers the task
 from registry.catalogue import registry
-from registry.errors import CheckpointError, SettingError
-from registry.specs import Entry, Provenance
+from registry.errors import CheckpointError, PluginError, SettingError, TakenIdError
+from registry.specs import Entry, Provenance, TaskSpec
 from registry.texts import PreferencePairs
+from rlsuite.identity import key_of
+from rlsuite.running.payloads import payload_of
+from rlsuite.suite import Grid, Suite, choices
 from rlsuite_agents.alignment.reward_model_trainer import (
     RewardModelTrainer,
     RewardModelTrainerConfig,
@@ -127,6 +130,35 @@ def test_an_ensemble_by_name(tmp_path, monkeypatch):
     *_, (_, reward, _, _, info) = [task.step(token) for token in answer]
     np.testing.assert_allclose(info["scores"], batch.scores[0], atol=1e-5)
     assert reward == pytest.approx(batch.rewards[0], abs=1e-5)
+
+
+def test_its_product_is_registered(tmp_path, monkeypatch):
+    """Under an id, for this process and for workers; the key of a cell knows the weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(registry._entries, "reward_model", dict(registry._entries["reward_model"]))
+    model = agent().learn(60)
+    assert len(model.register("mine/Helpful-v0", "reward")) == 64
+    p = model.pairs
+    by_id, by_path = (
+        gym.make(TASK, reward=reward).unwrapped.score(p.chosen, p.chosen_lengths)
+        for reward in ("mine/Helpful-v0", "./reward")
+    )
+    np.testing.assert_array_equal(by_id, by_path)
+    task = TaskSpec(id=TASK, env_id=TASK, env_kwargs={"reward": "mine/Helpful-v0"})
+    grid = Grid(tasks=(task,), agents=choices(["rlsuite/RLOO-v0"]), seeds=(0,))
+    (cell,) = Suite("one", (grid,)).cells()
+    ((name, (_, (file, _), (weights, before))),) = key_of(cell).identity["named"]
+    assert (name, file, weights) == ("mine/Helpful-v0", "config.json", "model.safetensors")
+    payload = json.loads(payload_of(cell, key_of(cell), settings={}, fingerprint={}))
+    (carried,) = (e for e in payload["catalogue"] if e["id"] == "mine/Helpful-v0")
+    assert carried["meta"] == {"folder": str(tmp_path / "reward")}
+    model.learn(64).save_model("reward")
+    assert key_of(cell).identity["named"][0][1][2][1] != before
+    with pytest.raises(TakenIdError, match="'mine/Helpful-v0' is taken"):
+        model.register("mine/Helpful-v0", "other")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(PluginError, match="an id reads 'namespace/Name-vN'"):
+        model.register("helpful", "other")
 
 
 def test_it_starts_from_what_sft_saved(tmp_path):

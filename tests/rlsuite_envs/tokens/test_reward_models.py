@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +13,7 @@ import rlsuite  # noqa: F401  (registers the models)
 from registry.catalogue import registry
 from registry.errors import InvalidObservationError, SettingError, UnknownIdError
 from registry.specs import Entry, Provenance
+from registry.texts import LetterVocabulary
 from rlsuite_envs.tokens.feature_reward import GOLD, FeatureReward, all_feature_scores
 from rlsuite_envs.tokens.learned import fitted_reward, learned_reward
 from rlsuite_envs.tokens.preferences import sample_preferences
@@ -196,6 +198,30 @@ def test_all_texts_are_scored_in_blocks():
     assert scores.shape == (4, 9331)
     assert max(sizes) <= 4096
     np.testing.assert_array_equal(scores.ravel(), TREE.texts()[0][:, 2])
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        (
+            {"vocab_size": 300},
+            "Reader reads 300 tokens, and this task writes 7 tokens",
+        ),
+        (
+            {"vocab_size": 7, "vocabulary": LetterVocabulary("ghijkl")},
+            r"reads 7 tokens \(the letters 'ghijkl', EOS\), and this task writes .* 'abcdef', EOS",
+        ),
+        (
+            {"vocab_size": 7, "context": 6},
+            "at most 6 tokens, and those of this task have up to 7",
+        ),
+        ({"vocab_size": 7, "context": 7, "vocabulary": LETTER_TOKENS}, None),
+    ],
+)
+def test_a_model_of_another_task_is_refused(says, message):
+    reader = type("Reader", (), {"score": lambda self, t, n: np.zeros(len(t)), **says})()
+    with nullcontext() if message is None else pytest.raises(SettingError, match=message):
+        resolve(reader)
 
 
 def test_a_registered_factory_may_return_a_function(monkeypatch):

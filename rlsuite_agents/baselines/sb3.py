@@ -58,6 +58,7 @@ from rlsuite_agents.parts.checkpoint import (
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.global_streams import GlobalStreams
+from rlsuite_agents.parts.images import check_rows
 from rlsuite_agents.parts.networks import Activation, Layers, evaluate_rows, host_layer, relu
 from rlsuite_agents.parts.predict import per_row, predict_actions
 from rlsuite_agents.parts.schedules import linear_start
@@ -133,6 +134,7 @@ class StableBaselinesAgent:
         self.observation_space = envs[0].observation_space
         self.action_space = envs[0].action_space
         check_actions(self.action_space, self.config_type)
+        check_rows(self.observation_space, self.agent_id)
         self._encoder = encoder = Encoder(self.observation_space)
         self.unused_timesteps, self.notes = 0, ()  # type: int, tuple[str, ...]
         self._horizon: int | None = self.config.total_timesteps

@@ -33,6 +33,7 @@ from rlsuite_agents.parts.agent_checkpoint import load_agent_checkpoint, save_ag
 from rlsuite_agents.parts.collector import learn_in_lanes
 from rlsuite_agents.parts.device import resolve_device, single_thread
 from rlsuite_agents.parts.features import Encoder
+from rlsuite_agents.parts.images import check_rows
 from rlsuite_agents.parts.lanes import lanes_of
 from rlsuite_agents.parts.metrics import start_clock, tell
 from rlsuite_agents.parts.mlp_gradient import Parameters
@@ -155,6 +156,7 @@ class SAC:
         self.rng = generator(seed, Stream.AGENT, 0)
         self.prediction_rng = generator(seed, Stream.AGENT, 1)
         observation_space, action_space = single_spaces(env)
+        check_rows(observation_space, "SAC")
         self.encoder = Encoder(observation_space)
         self.networks = soft_networks(
             self.encoder.size,

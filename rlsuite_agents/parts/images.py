@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from registry.errors import UnsupportedSpaceError
 
-__all__ = ["Image", "image_of"]
+__all__ = ["Image", "check_rows", "image_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +62,12 @@ def image_of(space: spaces.Space[Any]) -> Image | None:
         f"the channels of an image lie on its first or its last axis, the shortest one; the shape "
         f"{shape} does not tell which. Change it with gymnasium.wrappers.TransformObservation."
     )
+
+
+def check_rows(space: spaces.Space[Any], agent: str) -> None:
+    """Raises `UnsupportedSpaceError` where observations are images: the agent reads rows alone."""
+    if image_of(space) is not None:
+        raise UnsupportedSpaceError(
+            f"{agent} reads no images, got {space}; rlsuite/PPO-v0 and rlsuite/DQN-v0 do. As a row "
+            "of numbers it reads them behind gymnasium.wrappers.FlattenObservation."
+        )

@@ -350,6 +350,11 @@ def test_actions_it_cannot_choose_are_refused(cls, space, sentence):
         cls(Fixed(spaces.Discrete(2), space), seed=0)
 
 
+def test_images_are_refused():
+    with pytest.raises(UnsupportedSpaceError, match=r"sb3/PPO-v0 reads no images, .*DQN-v0 do"):
+        PPO(Fixed(spaces.Box(0, 255, (40, 40, 3), np.uint8), spaces.Discrete(2)), seed=0)
+
+
 def test_several_environments_are_copies_with_seeds_of_their_own():
     agent = PPO(gym.make(CARTPOLE), replace(SMALL_PPO, num_envs=3), seed=0).learn(96)
     assert agent.num_timesteps == 96

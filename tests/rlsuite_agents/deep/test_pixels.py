@@ -19,6 +19,7 @@ from rlsuite_agents.deep.actor_critic import ActorCritic, ActorCriticConfig
 from rlsuite_agents.deep.dqn import DQN, DQNConfig
 from rlsuite_agents.deep.ppo import PPO, PPOConfig
 from rlsuite_agents.deep.reinforce import Reinforce, ReinforceConfig
+from rlsuite_agents.deep.sac import SAC, SACConfig
 from rlsuite_agents.parts.checkpoint import load_checkpoint
 from rlsuite_agents.parts.optimizers import adam, rmsprop
 
@@ -158,12 +159,18 @@ def test_what_images_do_not_go_with_is_said():
     for agent_type in (PPO, DQN):
         with pytest.raises(UnsupportedSpaceError, match="at least 36 x 36 pixels, got 35 x 36"):
             agent_type(Bright((35, 36)), seed=0)
+    for shape in ((36, 36), (8, 8, 3)):
+        with pytest.raises(
+            UnsupportedSpaceError, match=r"SAC reads no images, .*rlsuite/DQN-v0 do"
+        ):
+            SAC(Bright(shape), seed=0)
     agent = DQN(bright(), seed=0)
     with pytest.raises(InvalidObservationError, match="bytes, uint8 from 0 to 255; got float64"):
         agent.predict(np.zeros((36, 36)))
     rows = PPO(FlattenObservation(Bright((35, 36))), PPOConfig(n_steps=8, batch_size=8), seed=0)
     rows.learn(8)
     assert rows.encoder.image is None
+    SAC(FlattenObservation(Bright((8, 8))), SACConfig(buffer_size=9, batch_size=4), seed=0).learn(8)
 
 
 # --- devices --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import rlsuite
 
 TASK = "rlsuite/TokenGeneration-v0"
-SEEDS, TOKENS = (int(n) for n in [*sys.argv[1:], *("1", "12_000")[len(sys.argv) - 1 :]])
+SEEDS, TOKENS, LOOKS = map(int, [*sys.argv[1:], *("1", "12_000", "12")[len(sys.argv) - 1 :]])
 ORACLE, FREE = (gym.make(TASK).unwrapped.oracle(beta=beta) for beta in (0.4, 0.0))
 DR = {"scale_advantage": "none", "aggregate": "constant", "kl_corrected": True}
 WAYS = {
@@ -39,19 +39,19 @@ def train(way, seed):
     name, settings = WAYS[way]
     settings = {"learning_rate": "lin_0.01", "total_timesteps": TOKENS} | settings
     agent = rlsuite.make_agent(f"rlsuite/{name}-v0", TASK, seed=seed, **settings)
-    regrets = [rlsuite.evaluate(agent.learn(TOKENS // 12), TASK).regret for _ in range(12)]
+    regrets = [rlsuite.evaluate(agent.learn(TOKENS // LOOKS), TASK).regret for _ in range(LOOKS)]
     pi = agent.action_probabilities(ORACLE.observations(), deterministic=False)
     start, most = (claimed(what, ORACLE.reference_policy()) for what in ("regret", way))
     return 100 * np.array([*np.divide(regrets, start), claimed(way, pi) / most])
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that train
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         runs = {way: [pool.submit(train, way, seed) for seed in range(SEEDS)] for way in WAYS}
         for way, futures in runs.items():
             *curves, claims = np.transpose([run.result() for run in futures])
-            plt.semilogy(np.linspace(TOKENS / 12, TOKENS, 12), np.mean(curves, 1), label=way)
+            plt.semilogy(np.linspace(TOKENS / LOOKS, TOKENS, LOOKS), np.mean(curves, 1), label=way)
             ends = (f"{x.mean():6.2f} ({x.min():.2f}-{x.max():.2f})" for x in (curves[-1], claims))
             print(f"{way:<35}", *ends, flush=True)
     plt.gca().set(xlabel="tokens (DPO: pairs)", ylabel="J* - J, % of J* - J(reference)")

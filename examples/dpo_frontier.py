@@ -10,10 +10,10 @@ import torch
 import rlsuite
 from rlsuite_agents.functional.preference import dpo_loss
 
-TASK, LOOKS = "rlsuite/TokenGeneration-v0", 20
-BUDGET = int(sys.argv[1]) if len(sys.argv) > 1 else 8_000  # pairs that DPO sees, tokens of PPO
-GOLD = gym.make(TASK).unwrapped.oracle()
-BETAS, SIZES = np.geomspace(4, 0.05, 40), (500, 2_000, 8_000)
+TASK = "rlsuite/TokenGeneration-v0"
+BUDGET, LOOKS = (int(n) for n in [*sys.argv[1:], *("8_000", "20")[len(sys.argv) - 1 :]])
+GOLD = gym.make(TASK).unwrapped.oracle()  # the budget: pairs that DPO sees, tokens of PPO
+BETAS, SIZES = np.geomspace(4, 0.05, 40), [n for n in (500, 2_000, 8_000) if n <= BUDGET]
 
 
 def stand(agent):

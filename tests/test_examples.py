@@ -16,8 +16,12 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 SHORT = {
+    "alignment_regret": ["1", "600", "2"],
+    "broken_alignment": ["2_000"],
     "deep_sea": ["4", "6"],
+    "dpo_frontier": ["2_000", "2"],
     "dyna_maze": ["2"],
+    "gdpo": ["1", "400"],
     "gridworld_from_pixels": ["DQN", "400"],
     "offline_cliff": ["50", "150"],
     "reinforce_baseline": ["3"],

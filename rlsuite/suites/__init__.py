@@ -18,7 +18,7 @@ def textbook() -> Path:
 
 
 def bandits() -> Path:
-    """Bandit policies by their regret while they learn: two minutes of one core."""
+    """Bandit policies by their regret while they learn: a minute of one core."""
     return Path(__file__).with_name("bandits.toml")
 
 

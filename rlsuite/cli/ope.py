@@ -213,7 +213,7 @@ def _show(result: OffPolicyEvaluation, log: BanditLog, policy: str) -> None:
                 _bounds(e.interval),
                 _bounds(e.bernstein),
                 f"{e.gain.estimate:+.4f} {_bounds(e.gain)}",
-                e.setting,
+                e.remark,
             )
             for e in result.estimates
         ],
@@ -223,6 +223,11 @@ def _show(result: OffPolicyEvaluation, log: BanditLog, policy: str) -> None:
         f"Logged policy: {result.logging.estimate:.4f} {_bounds(result.logging)}; a gain is the "
         "value minus this."
     )
+    if any(e.biased for e in result.estimates):
+        typer.echo(
+            "Bias not covered: the intervals of that row are about the mean of the estimator, and "
+            "do not say how far that is from the value."
+        )
     for name, why in result.left_out:
         typer.echo(f"No {ESTIMATORS[name]}: {why}.")
     typer.echo("")

@@ -50,6 +50,9 @@ ESTIMATORS = {
 }
 """The names of the estimators, and how they are written."""
 
+NOT_COVERED = "bias not covered"
+"""Said beside each estimate whose intervals are about its mean alone."""
+
 WITH_MODEL = ("dm", "dr", "sndr", "switch-dr", "dros")
 
 
@@ -60,8 +63,11 @@ class Estimate:
     Attributes:
         name: of the estimator, one of `ESTIMATORS`.
         interval: value and bootstrap interval.
-        bernstein: the empirical Bernstein interval, which holds for every n; wide.
+        bernstein: the empirical Bernstein interval; wide, and good for every n.
         gain: value minus the mean reward of the log, with its bootstrap interval.
+        biased: whether its mean need not be the value however long the log is: weights are cut, or
+            a model or a replay of other odds is trusted. All its intervals are then about its mean,
+            and do not cover the bias.
         setting: its threshold λ, and whether it was chosen from the data; or a remark; or empty.
     """
 
@@ -69,12 +75,18 @@ class Estimate:
     interval: Interval
     bernstein: Interval
     gain: Interval
+    biased: bool
     setting: str = ""
 
     @property
     def value(self) -> float:
         """V̂."""
         return self.interval.estimate
+
+    @property
+    def remark(self) -> str:
+        """What is printed beside it."""
+        return "; ".join(filter(None, (self.setting, NOT_COVERED if self.biased else "")))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,8 +128,7 @@ class OffPolicyEvaluation:
 
     def __str__(self) -> str:
         lines = [
-            f"{ESTIMATORS[e.name]:10s}{_bounds(e.interval)}"
-            + (f"  {e.setting}" if e.setting else "")
+            f"{ESTIMATORS[e.name]:10s}{_bounds(e.interval)}" + (f"  {e.remark}" if e.remark else "")
             for e in self.estimates
         ]
         d = self.diagnostics
@@ -218,6 +229,7 @@ def evaluate(
                 bernstein=bernstein_interval(
                     terms, *_term_range(name, low, high, _bounded(name, bound, limit)), level=level
                 ),
+                biased=_biased(name, limit, bound, log),
                 setting=_setting(name, limit, limits.get(name), log),
             )
             for j, (name, (terms, limit)) in enumerate(made.items())
@@ -270,8 +282,19 @@ class _Parts:
         return plain[name](), math.inf
 
 
+def _uniform(log: BanditLog) -> bool:
+    return np.allclose(log.propensity, 1.0 / log.allowed.sum(axis=1))
+
+
+def _biased(name: str, limit: float, bound: float, log: BanditLog) -> bool:
+    """Whether an estimate with threshold λ is off in expectation; `bound`: of the weights."""
+    if name == "replay":
+        return not _uniform(log)
+    return name == "dm" or limit < (math.inf if name == "dros" else bound)
+
+
 def _setting(name: str, limit: float, given: float | None, log: BanditLog) -> str:
-    if name == "replay" and not np.allclose(log.propensity, 1.0 / log.allowed.sum(axis=1)):
+    if name == "replay" and not _uniform(log):
         return "biased: the log is not uniform"
     if name not in ("ipw", "switch-dr", "dros") or (name == "ipw" and math.isinf(limit)):
         return ""
@@ -324,6 +347,10 @@ def _left_out(names: Sequence[str], target: Target) -> dict[str, str]:
 
 
 def _checked_names(estimators: Sequence[str]) -> list[str]:
+    if isinstance(estimators, str):
+        raise SettingError(
+            f"estimators is a list of names, like ['ipw', 'dr']; got the text {estimators!r}."
+        )
     names = list(dict.fromkeys(estimators))
     for name in names:
         if name not in ESTIMATORS:
@@ -340,13 +367,18 @@ def _checked_range(log: BanditLog, given: tuple[float, float] | None) -> tuple[f
     seen = float(log.reward.min()), float(log.reward.max())
     if given is None:
         return seen
-    low, high = given
+    try:
+        low, high = (float(bound) for bound in given)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"reward_range is two numbers, the least and the largest reward; got {given!r}."
+        ) from error
     if not low <= seen[0] <= seen[1] <= high:
         raise SettingError(
             f"reward_range must hold all rewards of the log, which go from {seen[0]:g} to "
             f"{seen[1]:g}; got {low:g} to {high:g}."
         )
-    return float(low), float(high)
+    return low, high
 
 
 def _checked_q(q: Floats, log: BanditLog) -> Floats:

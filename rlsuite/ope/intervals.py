@@ -120,16 +120,18 @@ def _bootstrap_t(terms: Terms, m: Floats, level: float, seed: int) -> Interval:
 
 
 def bernstein_interval(terms: Terms, low: float, high: float, *, level: float = 0.95) -> Interval:
-    """An interval that holds for every n: empirical Bernstein (Maurer and Pontil 2009, theorem 4).
+    """An interval for the mean of the terms, good for every n: empirical Bernstein.
 
     With probability at least 1 - δ the mean of N independent terms in [low, high] is no further
     from its expectation than
 
         √(2 S ln(4/δ) / N) + 7 (high - low) ln(4/δ) / (3 (N - 1)),
 
-    S being their sample variance; the theorem is for one side, so each side has δ/2. An estimate
-    whose denominator is not a number of decisions is no mean: `replay` is one, of the decisions
-    that match, and self-normalised estimates have no such interval.
+    S being their sample variance (Maurer and Pontil 2009, theorem 4, which is for one side, so each
+    side has δ/2). An estimate whose denominator is not a number of decisions is no mean: `replay`
+    is one, of the decisions that match, and self-normalised estimates have no such interval.
+    Where the terms are biased for the value, such as those of cut weights or of a model, it
+    holds their mean and not the value.
 
     Args:
         terms: of a mean, or of `replay`.

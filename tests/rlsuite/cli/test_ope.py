@@ -23,6 +23,10 @@ def test_all_that_is_to_be_known_is_printed(cli, log):
     assert shown.code == 0, shown.err
     for name in ("Replay", "IPW", "SNIPW", "DM", "DR", "SNDR", "Switch-DR", "DRos"):
         assert f"\n{name} " in shown.out
+    rows = {line.split(" ")[0]: line for line in shown.out.splitlines()}
+    assert rows["DM"].endswith("  bias not covered")
+    assert rows["DR"].endswith("]")
+    assert "\nBias not covered: the intervals of that row are about the mean" in shown.out
     for figure in (
         "effective sample size",
         "mean weight (should be 1)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,13 +15,16 @@ from rlsuite.ope import (
     BanditLog,
     bernstein_interval,
     cross_fitted,
+    dros,
     effective_sample_size,
     evaluate,
     ipw,
+    switch_dr,
 )
 from rlsuite.ope.diagnostics import diagnose, warnings_of
 from rlsuite.ope.policies import target_of
 from rlsuite.ope.reward_model import greedy
+from rlsuite.ope.simulation import Problem
 from rlsuite.ope.tuning import chosen, grid
 from rlsuite.sessions import json_plain
 
@@ -173,6 +177,9 @@ def test_models_by_name(model):
         ({"folds": 2.5}, "folds must be"),
         ({"level": 2.0}, "level must be in"),
         ({"reward_range": (0.0, 1.0)}, "reward_range must hold all rewards"),
+        ({"reward_range": (1,)}, r"reward_range is two numbers.*got \(1,\)"),
+        ({"reward_range": 1.0}, "reward_range is two numbers, the least and the largest reward"),
+        ({"estimators": "ipw"}, "estimators is a list of names, .*; got the text 'ipw'"),
     ],
 )
 def test_settings_are_checked(keywords, sentence):
@@ -300,19 +307,67 @@ def test_unsupported_actions_are_warned_of():
     assert any("cannot speak of (3), with probability 0.25" in text for text in found.warnings)
 
 
-def test_the_threshold_is_the_last_whose_bias_does_not_show():
-    """Estimates 0, 0.1, 5 with falling errors: the third contradicts the others."""
+def test_the_threshold_has_the_smallest_bound_of_its_error():
+    """Weights 1, 1, 1, 9 and residuals ±1, so that cutting 9 takes 9 r / 4 from the estimate."""
 
-    class Made:
-        def __init__(self, value, error):
-            self.value, self.standard_error = value, error
+    def made(w, residual):
+        nothing = np.zeros(len(w))
+        return lambda limit: switch_dr(w, residual, nothing, nothing, limit)
 
-    made = {8.0: Made(0.0, 1.0), 4.0: Made(0.1, 0.5), 2.0: Made(5.0, 0.25), 1.0: Made(0.0, 0.1)}
-    assert chosen(made.__getitem__, (8.0, 4.0, 2.0, 1.0)) == 4.0
-    made[2.0] = Made(0.2, 0.25)
-    assert chosen(made.__getitem__, (8.0, 4.0, 2.0, 1.0)) == 1.0
-    made[1.0] = Made(0.2, 0.3)  # wider than the one before: nothing to gain
-    assert chosen(made.__getitem__, (8.0, 4.0, 2.0, 1.0)) == 2.0
+    w = np.array([1.0, 1.0, 1.0, 9.0])
+    lone = made(w, np.array([1.0, -1.0, 1.0, 1.0]))
+    taken = np.array([0.0, 0.0, 0.0, 9.0])
+    bias = taken.mean() + 1.645 * taken.std() / 2
+    assert lone(1.0).standard_error ** 2 + bias**2 > lone(math.inf).standard_error ** 2
+    assert chosen(lone, (math.inf, 1.0)) == math.inf
+    # many small weights that tell nothing of the value: a residual of 0 can be cut
+    free = made(w, np.array([1.0, -1.0, 1.0, 0.0]))
+    assert chosen(free, (math.inf, 1.0)) == math.inf  # equal bounds: the first
+    # shrinking all weights a little costs less than it takes, where the residuals are noise
+    noise = np.tile([1.0, -1.0], 50)
+    shrunk = partial(dros, np.full(100, 3.0), noise, np.zeros(100), np.zeros(100))
+    limits = (math.inf, 60.0, 30.0, 9.0, 1.0)
+    factors = np.array([1.0, *(x / (x + 9) for x in limits[1:])])  # of the weights, ŵ / w
+    errors = factors**2 + (1.645 * (1 - factors)) ** 2  # both in units of DR's
+    assert chosen(shrunk, limits) == limits[int(errors.argmin())] == 30.0
+
+
+@pytest.mark.parametrize("made", [switch_dr, dros])
+def test_a_chosen_threshold_does_no_harm_where_the_model_is_wrong(made):
+    """40 logs of a policy against the rewards: a model that overlooks the context has a large bias.
+
+    Whatever the threshold trades, the error stays within a tenth of that of DR, whose own is known
+    from as many logs only, but from the same ones.
+    """
+    problem, errors = Problem.of(4.0, 3.0), []
+    for k in range(40):
+        x, a, r = problem.draw(400, np.random.default_rng((3, k)))
+        w, mean = problem.w[x, a], r.mean()
+        make = partial(made, w, r, np.full(400, mean), np.full(400, mean))
+        limit = chosen(make, grid(w, square=made is dros))
+        errors.append([make(t).value - problem.value for t in (limit, math.inf)])
+    tuned, plain = np.sqrt(np.square(errors).mean(axis=0))
+    assert tuned < 1.1 * plain
+
+
+def test_intervals_that_leave_out_a_bias_say_so():
+    log, means = made(400)
+    wanted = {"replay": True, "ipw": False, "snipw": False, "dm": True, "dr": False, "sndr": False}
+    found = evaluate(log, means.argmax(axis=1), resamples=100, q=means)
+    assert {name: found[name].biased for name in wanted} == wanted
+    assert found["dm"].remark == "bias not covered"
+    assert found["replay"].remark == "biased: the log is not uniform; bias not covered"
+    # weights are 2 and 4 where the policy takes the logged action
+    cut = evaluate(
+        log, means.argmax(axis=1), resamples=100, q=means, clip=3.0, threshold=3.0, shrinkage=1e6
+    )
+    for name, setting in (("ipw", "λ = 3"), ("switch-dr", "λ = 3"), ("dros", "λ = 1e+06")):
+        assert cut[name].biased
+        assert cut[name].remark == f"{setting}; bias not covered"
+        assert any(line.endswith(cut[name].remark) for line in str(cut).splitlines())
+    whole = evaluate(log, means.argmax(axis=1), resamples=100, q=means, clip=4.0, threshold=4.0)
+    assert not whole["ipw"].biased  # no weight can be larger
+    assert whole["switch-dr"].remark == "λ = 4"
 
 
 def test_the_grid_of_thresholds():

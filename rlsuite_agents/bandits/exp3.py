@@ -6,7 +6,9 @@ It holds the regret against the best fixed arm down whatever the rewards, in [0,
 arms that pay by chance alone others do much better.
 
 Differs from the source: weights are kept as logarithms, so that they never overflow; masked arms
-have probability 0, and K is the number of allowed arms.
+have probability 0, and K is the number of allowed arms. What the policy itself was paid is taken
+off the allowed arms, which changes no probability among them; an arm that was masked, or is new,
+then has earned as much as the policy has (the sleeping arms of SB-EXP3, Nguyen & Mehta 2024).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Exp3Config:
 class Beliefs(NamedTuple):
     """What the rules read and write."""
 
-    gains: Any  # Σ R / π(a), estimates of the total reward, [K]
+    gains: Any  # Σ R / π(a) less Σ R, over the decisions in which the arm was allowed, [K]
     pi: Any  # of the latest decision, [K]
     gamma: float
 
@@ -70,7 +72,10 @@ def probabilities(x: Beliefs, mask: Any) -> NDArray[np.float64]:
 
 
 def update(x: Beliefs, arm: int, reward: float) -> None:
-    """Adds an unbiased estimate of what the arm pays; the others get 0."""
+    """Adds an unbiased estimate of how much more an arm pays than π, where it was allowed."""
+    for a in range(len(x.gains)):
+        if x.pi[a] > 0.0:
+            x.gains[a] -= reward
     x.gains[arm] += reward / x.pi[arm]
 
 

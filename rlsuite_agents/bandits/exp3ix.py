@@ -7,7 +7,10 @@ regret is small with high probability and no share of even play is needed. With 
 η = √(2 ln K / (K T)); without, the anytime form of the paper, η_t = √(ln K / (K t)) in round t.
 
 Differs from the source: L is kept instead of weights, so that nothing overflows; masked arms have
-probability 0.
+probability 0, and K is the number of allowed arms. The estimated loss of the policy itself,
+Σ_a π(a) times what L_a grows by, is taken off the allowed arms, which changes no probability among
+them; an arm that was masked, or is new, then has lost as much as the policy has (the sleeping arms
+of SB-EXP3, Nguyen & Mehta 2024).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 
 from rlsuite_agents.functional.bandit_weights import softmax
 from rlsuite_agents.functional.chance import draw_from
+from rlsuite_agents.functional.exploration import n_allowed
 from rlsuite_agents.parts.bandit import BanditPolicy, BanditRules
 from rlsuite_agents.parts.settings import check_count
 
@@ -41,7 +45,7 @@ class Exp3IXConfig:
 class Beliefs(NamedTuple):
     """What the rules read and write."""
 
-    losses: Any  # L, [K]
+    losses: Any  # L less that of the policy, over the decisions in which the arm was allowed, [K]
     pi: Any  # of the latest decision, [K]
     rate: Any  # η of the latest decision, [1]
     round: Any  # t of the next round, int64 [1]
@@ -56,7 +60,7 @@ def start(config: Exp3IXConfig, n_arms: int) -> Beliefs:
 
 def chances(x: Beliefs, mask: Any) -> None:
     """Writes π and η."""
-    k = len(x.losses)
+    k = n_allowed(len(x.losses), mask)
     scale = 2.0 / x.horizon if x.horizon > 0 else 1.0 / x.round[0]
     x.rate[0] = math.sqrt(scale * math.log(k) / k)
     softmax(x.losses, -x.rate[0], mask, x.pi)
@@ -77,8 +81,13 @@ def probabilities(x: Beliefs, mask: Any) -> NDArray[np.float64]:
 
 
 def update(x: Beliefs, arm: int, reward: float) -> None:
-    """Adds the estimated loss of the arm; that of the others is 0."""
-    x.losses[arm] += (1.0 - reward) / (x.pi[arm] + 0.5 * x.rate[0])
+    """Adds an estimate of how much more an arm loses than π, where it was allowed."""
+    loss = (1.0 - reward) / (x.pi[arm] + 0.5 * x.rate[0])
+    own = x.pi[arm] * loss
+    for a in range(len(x.losses)):
+        if x.pi[a] > 0.0:
+            x.losses[a] -= own
+    x.losses[arm] += loss
     x.round[0] += 1
 
 

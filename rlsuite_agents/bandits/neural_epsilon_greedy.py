@@ -65,9 +65,10 @@ class Model:
         """What each arm is expected to pay, [K]."""
         return self.network.values(x)
 
-    def grow(self) -> None:
-        """One arm more."""
+    def grow(self) -> int:
+        """One arm more; returns by how much contexts grow."""
         self.network.grow()
+        return 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What has been learned."""

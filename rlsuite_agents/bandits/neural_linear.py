@@ -100,10 +100,10 @@ class Model:
         """What each arm is expected to pay, [K]."""
         return self.linear.values(self._features(x))
 
-    def grow(self) -> None:
-        """One arm more."""
+    def grow(self) -> int:
+        """One arm more; returns by how much contexts grow."""
         self.network.grow()
-        self.linear.grow()
+        return self.linear.grow()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What has been learned."""

@@ -152,8 +152,7 @@ def kl_ucb_indices(means: Any, counts: Any, c: float, plus: bool, out: Any) -> N
 def imed_indices(means: Any, counts: Any, mask: Any, out: Any) -> None:
     """-(n kl(μ̂, μ̂*) + ln n), whose largest is played (Honda & Takemura 2015, algorithm 1).
 
-    μ̂* is the largest sample mean of the allowed arms; where an arm that is not allowed has a larger
-    one, its index means nothing.
+    μ̂* is the largest sample mean of the allowed arms; the others have the index -infinity.
     """
     best = -math.inf
     for a in range(len(counts)):
@@ -161,7 +160,9 @@ def imed_indices(means: Any, counts: Any, mask: Any, out: Any) -> None:
             best = means[a]
     for a in range(len(counts)):
         out[a] = math.inf
-        if counts[a] > 0:
+        if mask is not None and not mask[a]:
+            out[a] = -math.inf
+        elif counts[a] > 0:
             n = counts[a]
             out[a] = -(n * bernoulli_divergence(means[a], best) + math.log(n))
 

@@ -97,7 +97,7 @@ class BanditPolicy:
         Raises:
             InvalidObservationError: `mask` is not [K], or allows no arm.
         """
-        self._check_mask(mask)
+        mask = self._allowed(mask)
         row = self._row(observation, mask, False) if self.logs else None
         arm = self._choose(observation, mask, rng)
         extras: dict[str, Any] = {
@@ -134,10 +134,6 @@ class BanditPolicy:
             InvalidObservationError: the mask does not say of each arm whether it is allowed, or
                 allows none.
         """
-        if mask is not None and (np.shape(mask) != (self.n_arms,) or not np.any(mask)):
-            raise InvalidObservationError(
-                f"a mask allows at least one of the {self.n_arms} arms, got {mask!r:.80}."
-            )
         arm, extras = self.act(observation, mask, self.rng)
         decision, self.decisions = self.decisions, self.decisions + 1
         self.pending[decision] = arm, extras
@@ -204,9 +200,8 @@ class BanditPolicy:
         self, observations: Any, *, deterministic: bool, mask: Any = None
     ) -> Row:
         """π(a): [B, A], the true chances of `act`; or 1 for the arm believed to be the best."""
-        self._check_masks(observations, mask)
         return context_free(
-            observations, mask, lambda allowed: self._row(None, allowed, deterministic)
+            observations, mask, lambda row: self._row(None, self._allowed(row), deterministic)
         )
 
     def _choose(self, observation: Any, mask: Any, rng: np.random.Generator) -> int:
@@ -240,12 +235,12 @@ class BanditPolicy:
     def _update(self, observation: Any, arm: int, reward: float) -> None:
         self.rules.update(self.beliefs, arm, reward)
 
-    def _check_mask(self, mask: Any) -> None:
+    def _allowed(self, mask: Any) -> Any:
         if mask is not None and (np.shape(mask) != (self.n_arms,) or not np.any(mask)):
             raise InvalidObservationError(
-                f"a mask says of each of the {self.n_arms} arms whether it is allowed, and allows "
-                f"at least one; got {mask!r:.80}."
+                f"a mask allows at least one of the {self.n_arms} arms, got {mask!r:.80}."
             )
+        return mask
 
     def _check_reward(self, arm: int, reward: float) -> None:
         try:

@@ -32,8 +32,9 @@ class Contextual:
     """Lets a `BanditPolicy` see contexts; a policy derives from this and from `BanditPolicy`.
 
     The policy's `build()` returns a model with `choose(x, mask, rng)`, `update(x, arm, reward)`,
-    `row(x, mask)` (the true chances [K]), `values(x)` (expected rewards [K]), `grow()`, `arrays()`
-    and `restore(checkpoint)`; x is a context, float64 [n_inputs].
+    `row(x, mask)` (the true chances [K]), `values(x)` (expected rewards [K]), `grow()`, which
+    returns by how many numbers contexts are longer with the new arm, `arrays()` and
+    `restore(checkpoint)`; x is a context, float64 [n_inputs].
 
     Attributes:
         model: What the policy knows.
@@ -45,6 +46,7 @@ class Contextual:
     config: Any
     pending: dict[int, tuple[int, Mapping[str, Any]]]
     _rows: dict[bytes | None, Row]
+    _allowed: Callable[[Any], Any]
     build: Callable[[], Any]  # each policy's own: a model that knows nothing yet
     linear: ClassVar[bool] = True  # its model is a `LinearModel`: its runs are compiled
 
@@ -87,7 +89,7 @@ class Contextual:
         """
         masks = mask_rows(observations, mask)
         rows = [
-            self._row(x, None if masks is None else masks[k], deterministic)
+            self._row(x, None if masks is None else self._allowed(masks[k]), deterministic)
             for k, x in enumerate(observations)
         ]
         return np.array(rows)
@@ -102,7 +104,9 @@ class Contextual:
         return np.array(self.model.row(x, mask), np.float64)
 
     def _learn(self, observation: Any, arm: Any, reward: float, extras: Mapping[str, Any]) -> None:
-        seen = extras["context"] if observation is None else observation
+        seen = observation
+        if seen is None:  # arms may have been added since, which have features of their own
+            seen = [*extras["context"], *[0.0] * (self.n_inputs - len(extras["context"]))]
         super()._learn(seen, arm, reward, extras)  # type: ignore[misc]
 
     def _update(self, observation: Any, arm: int, reward: float) -> None:
@@ -116,10 +120,9 @@ class Contextual:
 
     def _grow(self) -> None:
         self.n_arms += 1
-        self.n_inputs = box_size(
-            self.env.observation_space, f"{type(self).__name__}'s observation space"
-        )
-        self.model.grow()
+        if more := self.model.grow():  # features that have not been looked at
+            self.n_inputs += more
+            self._squares, self._seen = np.zeros(self.n_inputs), 0
 
     def saved(self) -> dict[str, NDArray[Any]]:
         """What has been learned, as arrays by name."""

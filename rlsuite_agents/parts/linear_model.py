@@ -153,13 +153,14 @@ class LinearModel:
         kept(value_scores)(self.beliefs, self._x)
         return self.beliefs.values
 
-    def grow(self) -> None:
-        """One arm more, of which nothing is known."""
+    def grow(self) -> int:
+        """One arm more, of which nothing is known; returns by how much contexts grow."""
         old = self.beliefs
         n_arms, d = old.theta.shape
         self.beliefs = linear_beliefs(n_arms + 1, d, **self.prior)
         for name in PER_ARM:
             getattr(self.beliefs, name)[:n_arms] = getattr(old, name)
+        return 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What has been learned."""
@@ -203,9 +204,10 @@ class SharedModel(LinearModel):
         self._inputs[:] = x.reshape(self._inputs.shape)
         return np.array([linear_value(self.beliefs.theta[0], row) for row in self._x])
 
-    def grow(self) -> None:
-        """One arm more: a row more in each context."""
+    def grow(self) -> int:
+        """One arm more: a row more in each context; returns its length."""
         self._see(len(self._x) + 1)
+        return int(self._inputs.shape[1])
 
     def _scored(self, x: Row) -> LinearBeliefs:
         self._inputs[:] = x.reshape(self._inputs.shape)

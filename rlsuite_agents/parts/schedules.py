@@ -47,14 +47,19 @@ def check_rate(config: object, name: str, *, none: bool = False) -> None:
 
 
 def check_horizon(config: object, *rates: str) -> None:
-    """Raises `SettingError` where a rate falls and `total_timesteps` does not say how long."""
+    """Raises `SettingError` where one of a rate that falls and `total_timesteps` is alone."""
     horizon = getattr(config, "total_timesteps")  # noqa: B009  (any dataclass of settings)
     if horizon is not None:
         check_count(config, "total_timesteps", 1)
-        return
-    for name in rates:
-        if isinstance(getattr(config, name), str):
-            raise SettingError(
-                f"{type(config).__name__}.{name} is {getattr(config, name)!r}, which falls to 0 "
-                "over total_timesteps: set total_timesteps to the steps of the whole training."
-            )
+    falling = [name for name in rates if isinstance(getattr(config, name), str)]
+    kind = type(config).__name__
+    if falling and horizon is None:
+        raise SettingError(
+            f"{kind}.{falling[0]} is {getattr(config, falling[0])!r}, which falls to 0 over "
+            "total_timesteps: set total_timesteps to the steps of the whole training."
+        )
+    if horizon is not None and not falling:
+        raise SettingError(
+            f"{kind}.total_timesteps is read only where a rate falls: leave it out, or write "
+            f'{" or ".join(rates)} as "lin_x", got {horizon!r}.'
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import rlsuite  # noqa: F401  (registers the environments)
 from registry.errors import OracleError
 from rlsuite_envs.bandits.oracle import BanditOracle
 
@@ -130,3 +132,13 @@ def test_a_policy_of_another_shape_is_refused(pi):
 def test_rows_that_are_no_distribution_are_refused(row):
     with pytest.raises(OracleError, match="probabilities, at least 0 and summing to 1"):
         two_contexts().policy_return(np.array([row, [0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("name", ["Bernoulli", "Gaussian", "Drifting", "Adversarial"])
+def test_what_is_observed_says_nothing_of_the_best_arm(name):
+    """Without contexts it is 1.0, whatever the instance, the arm and the reward."""
+    env = gym.make(f"rlsuite/{name}Bandit-v0")
+    for seed in range(5):
+        seen = [env.reset(seed=seed)[0]]
+        seen += [env.step(arm % env.action_space.n)[0] for arm in range(20)]
+        np.testing.assert_array_equal(seen, 1.0)

@@ -228,6 +228,8 @@ def _show(result: OffPolicyEvaluation, log: BanditLog, policy: str) -> None:
             "Bias not covered: the intervals of that row are about the mean of the estimator, and "
             "do not say how far that is from the value."
         )
+    if log.unused and log.context.shape[1]:
+        typer.echo(f"Columns not used: {', '.join(log.unused)}.")
     for name, why in result.left_out:
         typer.echo(f"No {ESTIMATORS[name]}: {why}.")
     typer.echo("")

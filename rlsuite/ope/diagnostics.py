@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlsuite.ope.files import listed
 from rlsuite.ope.log import BanditLog
 from rlsuite.ope.policies import Target
 
@@ -154,6 +155,11 @@ def warnings_of(found: Diagnostics, log: BanditLog) -> tuple[str, ...]:
             f"the policy takes actions that the log cannot speak of ({actions}), with probability "
             f"{found.unsupported:.3g} on average: weighting counts them as reward 0, and only the "
             "reward model guesses what they pay."
+        )
+    if log.unused and not log.context.shape[1]:
+        said.append(
+            f"the log has no context, and its columns {listed(log.unused)} were not used: name "
+            "those that the policies saw with context=[...] (--context), or context=[] if none is."
         )
     if (log.propensity == 1.0).all() and log.n_actions > 1:
         said.append(

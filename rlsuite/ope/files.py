@@ -48,7 +48,8 @@ def read(
 
     Args:
         path: the file.
-        context: names of the columns of the context; default: all that begin with `context_`.
+        context: names of the columns of the context; default: all that begin with `context_`. The
+            log then says which columns are left over (`BanditLog.unused`).
         columns: what columns are called here, such as `{"propensity": "pscore"}`.
         extra: further columns to be kept, such as probabilities of a policy to evaluate; a name
             stands for a column, or for all of `<name>_0` and so on.
@@ -221,7 +222,7 @@ def _log(
     if missing:
         raise DataError(
             f"{source} has no column {missing[0]!r}.{did_you_mean(missing[0], table)} It has "
-            f"{_listed(table)}; a log needs action, reward and propensity, and a column for each "
+            f"{listed(table)}; a log needs action, reward and propensity, and a column for each "
             "number of the context."
         )
 
@@ -235,11 +236,11 @@ def _log(
     given: dict[str, Any] = {name: numbers(names[name]) for name in REQUIRED}
     size = len(given["action"])
     given["context"] = np.zeros((size, 0)) if not wanted else stacked(wanted)
+    used = {*names.values(), *wanted, *kept}
     for prefix, array in TABLES.items():
-        given[array] = stacked(_numbered(table, prefix))
-    mask = given["action_mask"]
-    if mask is not None:
-        given["action_mask"] = mask > 0
+        found = _numbered(table, prefix)
+        given[array] = stacked(found)
+        used.update(found)
     ids: Any = numbers(names["decision_id"]) if names["decision_id"] in table else None
     checked = check_columns(given, n_actions, where)
     return BanditLog(
@@ -248,6 +249,7 @@ def _log(
         decision_id=ids,
         context_names=tuple(wanted),
         extra={column: numbers(column) for column in kept},
+        unused=() if context is not None else tuple(name for name in table if name not in used),
     )
 
 
@@ -268,8 +270,9 @@ def _extra(table: Mapping[str, Any], name: str) -> list[str]:
     return [name] if name in table else _numbered(table, re.escape(name)) or [name]
 
 
-def _listed(table: Mapping[str, Any]) -> str:
-    names = list(table)
+def listed(columns: Iterable[str]) -> str:
+    """Their names, at most twelve of them."""
+    names = list(columns)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 

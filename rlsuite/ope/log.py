@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from registry.errors import DataError
 from registry.logged_data import LoggedData
+from rlsuite.evaluation import check_whole
 
 __all__ = ["BanditLog", "check_columns"]
 
@@ -37,10 +38,14 @@ class BanditLog:
         decision_id: A number for each decision, [N]; None becomes 0 ... N - 1.
         context_names: A name for each column of `context`; none stands for `context_0` and so on.
         extra: Further columns [N], such as probabilities of a policy that is to be evaluated.
+        unused: Names of columns of the file or frame that are not in the log, where nobody named
+            the context.
 
     Raises:
         DataError: no decisions, other shapes, NaN, or a number outside of its range; with the
-            number of the decision, counted from 0.
+            number of the decision, counted from 0. Also where the largest action alone tells K,
+            and fewer than half of the actions up to it occur.
+        SettingError: `n_actions` is no whole number of at least 0.
     """
 
     context: Floats
@@ -53,6 +58,7 @@ class BanditLog:
     decision_id: NDArray[np.int64] | None = None
     context_names: tuple[str, ...] = ()
     extra: Mapping[str, Floats] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in ARRAYS}
@@ -145,10 +151,10 @@ def check_columns(
     size = len(found["action"])
     if not size:
         raise DataError("the log is empty: it needs at least one decision.")
-    found["action_mask"] = _optional(given["action_mask"], np.bool_)
+    found["action_mask"] = _mask(given["action_mask"], where)
     found["probabilities"] = _optional(given["probabilities"], np.float64)
     _check_shapes(found, size)
-    _check_actions(found["action"], _n_actions(found, n_actions), where)
+    _check_actions(found, n_actions, where)
     _check_masks(found, where)
     p = found["propensity"]
     refuse(
@@ -176,7 +182,7 @@ def refuse(
 def _n_actions(found: Mapping[str, Any], n_actions: int) -> int:
     """K: as given, or the width of the tables, or the largest action."""
     if n_actions:
-        return int(n_actions)
+        return check_whole("n_actions", n_actions)
     for name in ("action_mask", "probabilities"):
         if found[name] is not None:
             return int(found[name].shape[1])
@@ -213,6 +219,23 @@ def _optional(value: Any, dtype: Any) -> Any:
     return None if value is None else np.array(value, dtype)
 
 
+def _mask(value: Any, where: Callable[[int], str]) -> NDArray[np.bool_] | None:
+    """Booleans of a mask; raises `DataError` where an entry is neither 0 nor 1."""
+    if value is None:
+        return None
+    array = np.atleast_1d(value)
+    wrong = ~np.isin(array, (0, 1))
+    refuse(
+        wrong.any(axis=tuple(range(1, wrong.ndim))),
+        where,
+        lambda i: (
+            f"action_mask holds {array[i][wrong[i]][0]}; it must be 1 where the action was "
+            "allowed, else 0"
+        ),
+    )
+    return array.astype(np.bool_)
+
+
 def _check_shapes(found: Mapping[str, Any], size: int) -> None:
     for name, array in found.items():
         wanted = 2 if name in ("context", "action_mask", "probabilities") else 1
@@ -224,13 +247,24 @@ def _check_shapes(found: Mapping[str, Any], size: int) -> None:
             )
 
 
-def _check_actions(action: NDArray[np.int64], k: int, where: Callable[[int], str]) -> None:
+def _check_actions(found: Mapping[str, Any], n_actions: int, where: Callable[[int], str]) -> None:
+    action, k = found["action"], _n_actions(found, n_actions)
     refuse(
         (action < 0) | (action >= k),
         where,
         lambda i: (
             f"there is no action {action[i]}; the {k} actions are the whole numbers from 0 to "
             f"{k - 1}"
+        ),
+    )
+    occur = len(np.unique(action))
+    told = n_actions or any(found[name] is not None for name in ("action_mask", "probabilities"))
+    refuse(
+        (action == k - 1) & (not told and 2 * occur < k),
+        where,
+        lambda i: (
+            f"the action is {k - 1}, and of the {k} actions from 0 to it only {occur} occur; "
+            "n_actions (--actions) tells how many there are"
         ),
     )
 

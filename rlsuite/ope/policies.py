@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,12 @@ def target_of(policy: Any, log: BanditLog, *, deterministic: bool = False) -> Ta
     Args:
         policy: `"uniform"` over what is allowed; the number of an action, taken always; an array:
             probabilities [N, K], or those of the logged actions alone (float [N]), or the actions
-            that are taken (whole numbers [N]); the name of a column of `log.extra` with
-            probabilities of the logged actions, or of K columns `<name>_0` and so on; an agent, or
-            anything with `action_probabilities(observations, deterministic=..., mask=...)`; or a
-            function of the contexts [N, d] that gives such an array.
+            that are taken (whole numbers [N]); a data frame or series of such numbers, row by row
+            whatever its index, with columns that are ordered by the numbers at the ends of their
+            names, or else stand in the order of the actions; the name of a column of `log.extra`
+            with probabilities of the logged actions, or of K columns `<name>_0` and so on; an
+            agent, or anything with `action_probabilities(observations, deterministic=...,
+            mask=...)`; or a function of the contexts [N, d] that gives such an array.
         log: whose contexts the policy meets.
         deterministic: whether an agent is evaluated in its greedy form.
 
@@ -65,12 +68,14 @@ def target_of(policy: Any, log: BanditLog, *, deterministic: bool = False) -> Ta
         return Target(log, _checked(np.asarray(found), log))
     if callable(policy):
         return Target(log, _checked(np.asarray(policy(log.context)), log))
+    if callable(getattr(policy, "to_numpy", None)):
+        return Target(log, _checked(_framed(policy, log), log))
     if isinstance(policy, np.ndarray | list | tuple):
         return Target(log, _checked(np.asarray(policy), log))
     raise SettingError(
-        "a policy to evaluate is 'uniform', the number of an action, an array of probabilities, a "
-        "column, an agent with action_probabilities, or a function of the contexts; got "
-        f"{type(policy).__name__}."
+        "a policy to evaluate is 'uniform', the number of an action, an array or a data frame of "
+        "probabilities, a column, an agent with action_probabilities, or a function of the "
+        f"contexts; got {type(policy).__name__}."
     )
 
 
@@ -96,6 +101,15 @@ def _fixed(action: int, log: BanditLog) -> NDArray[np.int64]:
             f"{log.n_actions - 1}."
         )
     return np.full(len(log), action)
+
+
+def _framed(frame: Any, log: BanditLog) -> NDArray[Any]:
+    """The numbers of a data frame or series (pandas, polars), columns in the order of actions."""
+    names = [re.search(r"\d+$", str(name)) for name in getattr(frame, "columns", ())]
+    ends = [int(end[0]) for end in names if end]
+    found = np.asarray(frame.to_numpy())
+    numbered = len(ends) == len(names) and sorted(ends) == list(range(log.n_actions))
+    return found[:, np.argsort(ends)] if numbered else found
 
 
 def _observations(policy: Any, log: BanditLog) -> Any:

@@ -69,6 +69,19 @@ def test_a_csv_file_with_names_of_its_own(cli, tmp_path):
     assert "unknown" in shown.out
 
 
+def test_columns_that_are_not_used_are_told(cli, tmp_path):
+    rows = "".join(f"{i % 7},{i % 5},{i % 2},{i % 3},0.5\n" for i in range(200))
+    (tmp_path / "log.csv").write_text("x0,x1,action,reward,propensity\n" + rows, encoding="utf-8")
+    blind = cli("ope", "log.csv", *QUICK)
+    assert "Warning: the log has no context, and its columns x0, x1 were not used" in blind.err
+    (tmp_path / "log.csv").write_text(
+        "context_0,x1,action,reward,propensity\n" + rows, encoding="utf-8"
+    )
+    shown = cli("ope", "log.csv", *QUICK)
+    assert "\nColumns not used: x1.\n" in shown.out
+    assert "Warning" not in shown.err
+
+
 def test_warnings_go_to_the_other_stream(cli, log):
     shown = cli("ope", log, *QUICK, "--actions", "6")
     assert "Warning: the policy takes actions that the log cannot speak of (5)" in shown.err

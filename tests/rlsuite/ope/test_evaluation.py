@@ -18,6 +18,7 @@ from rlsuite.ope import (
     dros,
     effective_sample_size,
     evaluate,
+    from_frame,
     ipw,
     switch_dr,
 )
@@ -292,6 +293,19 @@ def test_a_log_of_a_policy_that_draws_nothing_says_so():
     )
     found = evaluate(log, 0, estimators=["ipw"])
     assert any("drew nothing" in text for text in found.warnings)
+
+
+def test_contexts_that_were_not_read_are_warned_of():
+    rows = {"action": [0, 1], "reward": [0, 1], "propensity": [0.5, 0.5], "x0": [1, 2]}
+    sentence = "the log has no context, and its columns x0 were not used"
+
+    def said(**keywords):
+        log = from_frame(rows, **keywords)
+        return any(sentence in text for text in evaluate(log, 0, estimators=["ipw"]).warnings)
+
+    assert said()
+    assert not said(context=["x0"])
+    assert not said(context=[])
 
 
 def test_unsupported_actions_are_warned_of():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rlsuite
-from registry.errors import DataError
+from registry.errors import DataError, SettingError
 from rlsuite.ope import BanditLog, from_frame, read, write
 
 GOOD = """\
@@ -79,6 +79,15 @@ def test_contexts_may_be_missing():
             {"probabilities": [[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]]},
             "decision 1: the propensity is 0.25, but the probability of action 2 is 0.5",
         ),
+        (
+            {"action_mask": [[1, np.nan, 1], [1, 1, 1]]},
+            "decision 0: action_mask holds nan; it must",
+        ),
+        ({"action_mask": [["yes"] * 3] * 2}, "decision 0: action_mask holds yes; it must be 1"),
+        (
+            {"action": [0, 99]},
+            "decision 1: the action is 99, and of the 100 .* only 2 occur; n_act",
+        ),
         ({"decision_id": [1]}, "need an entry for each of the 2 decisions"),
         ({"extra": {"p": np.ones(3)}}, "need an entry for each of the 2 decisions"),
         ({"context_names": ("a",)}, "context has 2 columns, got 1 names"),
@@ -87,6 +96,24 @@ def test_contexts_may_be_missing():
 def test_what_is_refused(changes, sentence):
     with pytest.raises(DataError, match=sentence):
         small(**changes)
+
+
+def test_the_number_of_actions_is_whole():
+    for number in (-1, 2.5):
+        with pytest.raises(SettingError, match="n_actions must be a whole number of at least 1"):
+            small(n_actions=number)
+    assert small(action=[0, 99], n_actions=200).n_actions == 200
+
+
+def test_columns_that_nobody_named_are_told(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("x0,x1,action,reward,propensity\n1,2,0,1,0.5\n", encoding="utf-8")
+    assert read(path).unused == ("x0", "x1")
+    assert read(path, extra=["x1"]).unused == ("x0",)
+    assert read(path, context=["x0"]).unused == ()
+    path.write_text(GOOD.replace("context_1", "action_mask_0").replace("-1", "1"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 3: action_mask holds 2\.0; it must be 1"):
+        read(path)
 
 
 def test_a_csv_file_whatever_the_order_of_its_columns(tmp_path):

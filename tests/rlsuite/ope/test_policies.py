@@ -60,6 +60,19 @@ def test_probabilities_of_all_or_of_the_logged_actions():
     np.testing.assert_array_equal(target.taken, [0.2, 1.0])
 
 
+def test_data_frames_by_position_and_by_the_numbers_of_their_columns():
+    pandas = pytest.importorskip("pandas", reason="needs the extra frame")
+    p = np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    plain = pandas.DataFrame(p, index=[7, 3], columns=["low", "high", "best"])
+    np.testing.assert_array_equal(target_of(plain, log()).full, p)
+    mixed = pandas.DataFrame({"p_1": p[:, 1], "p_2": p[:, 2], "p_0": p[:, 0]})
+    np.testing.assert_array_equal(target_of(mixed, log()).full, p)
+    assert target_of(pandas.Series([0.2, 1.0]), log()).full is None
+    np.testing.assert_array_equal(target_of(pandas.Series([0, 2]), log()).taken, [1, 1])
+    with pytest.raises(DataError, match=r"got float64 of shape \(2, 2\)"):
+        target_of(plain[["low", "high"]], log())
+
+
 def test_columns_of_the_log():
     p = np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
     extra = {"one": [0.2, 1.0], "all_0": p[:, 0], "all_1": p[:, 1], "all_2": p[:, 2]}

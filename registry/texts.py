@@ -29,6 +29,7 @@ __all__ = [
     "TextBatch",
     "TokenTask",
     "Vocabulary",
+    "first_difference",
 ]
 
 
@@ -311,3 +312,13 @@ class ReferenceModel(Protocol):
     ) -> NDArray[np.float64]:
         """Next-token log-probabilities [B, V] after prefixes `tokens` [B, T] of `lengths` [B]."""
         ...
+
+
+def first_difference(one: Vocabulary, other: Vocabulary) -> int | None:
+    """The first token that two vocabularies of one size spell differently, or end texts with."""
+    if one == other:
+        return None
+    if one.eos != other.eos:
+        return min(one.eos, other.eos)
+    spelt = ((token, one.decode([token]), other.decode([token])) for token in range(one.size))
+    return next((token for token, mine, yours in spelt if mine != yours), None)

@@ -5,7 +5,9 @@ Needs `transformers` (`pip install 'rlsuite[llm]'`). Nothing is ever downloaded.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import sys
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -15,6 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from registry.errors import CheckpointError, SettingError
+from registry.hugging_face import (
+    CAUSAL,
+    TokenizerVocabulary,
+    load_model,
+    load_vocabulary,
+    quiet,
+)
 
 __all__ = ["CausalLM"]
 
@@ -22,40 +31,40 @@ __all__ = ["CausalLM"]
 class CausalLM:
     """A pretrained model, without its dropout: hidden states, logits, and a cache.
 
-    Texts are padded on the right and every row counts its places from 0, in training as in
-    sampling.
+    Every row counts its places from 0, wherever its padding stands.
 
     Args:
         model: A `transformers` model for causal language modelling.
-        source: The folder that it came from.
+        tokenizer: What its first tokens are; further ones fill up and are left out. None: nobody
+            knows, and all are taken.
+
+    Raises:
+        CheckpointError: its logits are not read off its last hidden states.
     """
 
-    def __init__(self, model: Any, source: str | PathLike[str] | None = None) -> None:
-        self.model, self.source = model.eval().requires_grad_(True), source
+    def __init__(self, model: Any, tokenizer: TokenizerVocabulary | None = None) -> None:
+        self.model, self.tokenizer = model.eval().requires_grad_(True), tokenizer
         text = model.config.get_text_config()
-        self.vocabulary: int = text.vocab_size
-        self.width: int = text.hidden_size
-        self.context: int = text.max_position_embeddings
+        self.vocabulary: int = text.vocab_size if tokenizer is None else tokenizer.size
+        self.context: int = getattr(text, "max_position_embeddings", None) or sys.maxsize
+        self._head, self.width = self._without_body()
 
     @classmethod
     def load(cls, folder: str | PathLike[str], device: torch.device) -> CausalLM:
         """Reads a folder that `save_pretrained` wrote, weights in safetensors, as float32.
 
         Raises:
-            CheckpointError: the files are missing or damaged, or are those of another model.
+            CheckpointError: the files are missing or damaged, are those of another model, or model
+                and tokenizer do not belong together.
             SettingError: transformers is not installed.
         """
         path = Path(folder)
         transformers = _transformers()
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                path, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise CheckpointError(
-                f"{path} holds no causal language model that transformers can read: {error}"
-            ) from error
-        return cls(model.to(device), path)
+        found = load_vocabulary(transformers, path)
+        tokenizer = None if found is None else found.tokenizer
+        with torch.random.fork_rng(devices=[]):
+            model = load_model(transformers, path, CAUSAL, tokenizer, use_safetensors=True)
+        return cls(model.to(device), found)
 
     def save(self, folder: str | PathLike[str]) -> str:
         """Writes model, and tokenizer where it came with one; returns the SHA-256 of the weights.
@@ -65,12 +74,10 @@ class CausalLM:
         """
         path = Path(folder)
         try:
-            self.model.save_pretrained(path, safe_serialization=True)
-            if self.source is not None and (Path(self.source) / "tokenizer_config.json").is_file():
-                tokenizer = _transformers().AutoTokenizer.from_pretrained(
-                    self.source, local_files_only=True
-                )
-                tokenizer.save_pretrained(path)
+            with quiet(_transformers()):
+                self.model.save_pretrained(path, safe_serialization=True)
+                if self.tokenizer is not None:
+                    self.tokenizer.tokenizer.save_pretrained(path)
         except OSError as error:
             raise CheckpointError(f"{path} was not written: {error}.") from error
         found = hashlib.sha256()
@@ -98,17 +105,55 @@ class CausalLM:
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., width] to [..., V]."""
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
-        return logits[..., : self.vocabulary]
+        """[..., width] to [..., V], by all that the model does to them: head, scale and cap."""
+        rows = hidden.reshape(1, -1, hidden.shape[-1])
+        logits: Tensor = self._head(inputs_embeds=rows, use_cache=False).logits
+        return logits.reshape(*hidden.shape[:-1], -1)[..., : self.vocabulary]
 
     def cache(self, rows: int, capacity: int) -> _Cache:
         """An empty cache."""
         return _Cache(self.model.base_model)
 
+    def _without_body(self) -> tuple[Any, int]:
+        """The model, its weights shared, whose hidden states are its inputs; and their width."""
+        probe = torch.arange(2, device=self.model.device)[None]
+        with torch.no_grad():
+            answer = self.model.base_model(input_ids=probe, use_cache=False)
+            head = copy.copy(self.model)
+            body = _Given(type(answer))
+            head._modules = {**self.model._modules, self.model.base_model_prefix: body}
+            whole = self.model(input_ids=probe, use_cache=False).logits
+            halves = head(inputs_embeds=answer[0], use_cache=False).logits
+        if not torch.allclose(whole, halves, rtol=1e-5, atol=1e-5):
+            raise CheckpointError(
+                f"a {type(self.model).__name__} cannot be trained here: its logits are not a "
+                "function of its last hidden states."
+            )
+        return head, answer[0].shape[-1]
+
+
+class _Given(nn.Module):
+    """In the place of a model's body: its hidden states are those that it is given."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    @property
+    def decoder(self) -> _Given:
+        """Where some models keep their body."""
+        return self
+
+    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Any:
+        return self.answer(last_hidden_state=inputs_embeds)
+
 
 class _Cache:
-    """Keys and values as transformers keeps them; see `parts.transformer.Cache`."""
+    """Keys and values as transformers keeps them; see `parts.transformer.Cache`.
+
+    Prompts are padded on the left: on the right, padding would take places of a window over the
+    latest tokens (Mistral and others).
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -117,11 +162,18 @@ class _Cache:
 
     def start(self, prompts: Tensor, lengths: Tensor) -> Tensor:
         width = prompts.shape[1]
-        self.lengths = lengths
-        self.readable = torch.arange(width, device=lengths.device) < lengths[:, None]
-        outputs = self.model(input_ids=prompts, use_cache=True)
+        places = torch.arange(width, device=lengths.device) - (width - lengths[:, None])
+        self.lengths, self.readable = lengths, places >= 0
+        places = places.clamp(min=0)
+        outputs = self.model(
+            input_ids=prompts.gather(1, places),
+            position_ids=places,
+            attention_mask=self.readable.long(),
+            use_cache=True,
+        )
         self.past = outputs.past_key_values
-        return outputs[0][torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        last: Tensor = outputs[0][:, -1]
+        return last
 
     def extend(self, tokens: Tensor) -> Tensor:
         self.readable = nn.functional.pad(self.readable, (0, 1), value=True)

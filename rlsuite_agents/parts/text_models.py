@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from registry.errors import CheckpointError, SettingError, UnsupportedSpaceError
-from registry.texts import LetterVocabulary, TokenTask
+from registry.hugging_face import TokenizerVocabulary, check_prefixes
+from registry.texts import LetterVocabulary, TokenTask, first_difference
 from rlsuite_agents.parts.causal_lm import CausalLM
 from rlsuite_agents.parts.checkpoint import (
     Checkpoint,
@@ -110,8 +111,7 @@ def starting_policy(
         tied = start == "random"
         network: Any = _new_network(task, layers, width, heads, rng, tied=tied).to(device)
     else:
-        network = _network(start, device)
-        _check_fit(network, task, start)
+        network = _network(start, task, device)
     return TextPolicy(
         network,
         reference=reference,
@@ -149,8 +149,7 @@ def starting_reward(
     if start == "random":
         network: Any = _new_network(task, layers, width, heads, rng, tied=False).to(device)
     else:
-        network = _network(start, device)
-        _check_fit(network, task, start)
+        network = _network(start, task, device)
     if isinstance(network, CausalLM):
         raise SettingError(
             f"a reward model starts from 'random' or a model of ours, and {start!r} is one of "
@@ -190,7 +189,11 @@ def load_text_model(folder: str | PathLike[str], device: str = "cpu") -> TextPol
     """
     where = torch.device(device)
     if not _is_ours(Path(folder)):
-        return TextPolicy(CausalLM.load(folder, where))
+        theirs = CausalLM.load(folder, where)
+        policy = TextPolicy(theirs)
+        policy.vocabulary = theirs.tokenizer
+        check_prefixes(policy, Path(folder))
+        return policy
     network, found, vocabulary = _load(folder, POLICY, where)
     policy = TextPolicy(network, temperature=found.value("temperature", float))
     policy.restore(found, "model")
@@ -286,20 +289,22 @@ def _is_ours(path: Path) -> bool:
         ) from error
 
 
-def _network(folder: str, device: torch.device) -> Any:
+def _network(folder: str, task: Any, device: torch.device) -> Any:
+    """The network of a folder; raises `SettingError` where it does not fit the task."""
     path = Path(folder)
     if not path.is_dir():
         raise CheckpointError(
             f"there is no folder {folder!r}: a policy starts from 'reference', 'random', or a "
             "folder with a model."
         )
-    return load_text_model(path, str(device)).network
+    policy = load_text_model(path, str(device))
+    _check_places(policy.network, task, folder)
+    _check_tokens(policy, task.vocabulary, folder)
+    return policy.network
 
 
-def _check_fit(network: Any, task: Any, folder: str) -> None:
+def _check_places(network: Any, task: Any, folder: str) -> None:
     size = task.vocabulary.size
-    if isinstance(network, CausalLM) and network.vocabulary > size:
-        network.vocabulary = size  # what lies beyond the tokenizer's tokens only fills up
     if network.vocabulary != size:
         raise SettingError(
             f"the model in {folder} has {network.vocabulary} tokens, but the task's vocabulary has "
@@ -311,6 +316,26 @@ def _check_fit(network: Any, task: Any, folder: str) -> None:
             f"the model in {folder} reads texts of at most {network.context} tokens, but the "
             f"task's have up to {longest}: lower max_new_tokens, or take another model."
         )
+
+
+def _check_tokens(policy: TextPolicy, wanted: Any, folder: str) -> None:
+    """Raises `SettingError` unless the tokens of a folder, where they are known, are a task's."""
+    found, theirs = policy.vocabulary, isinstance(policy.network, CausalLM)
+    if found is None and theirs and isinstance(wanted, TokenizerVocabulary):
+        raise SettingError(
+            f"the folder {folder} holds no tokenizer, so nobody knows whether the model's tokens "
+            "are the task's: save the tokenizer into it as well."
+        )
+    token = None if found is None else first_difference(found, wanted)
+    if token is not None:
+        raise SettingError(
+            f"the model in {folder} writes other tokens than the task: token {token} is "
+            f"{_spelt(found, token)} there and {_spelt(wanted, token)} here."
+        )
+
+
+def _spelt(vocabulary: Any, token: int) -> str:
+    return "EOS" if token == vocabulary.eos else repr(vocabulary.decode([token]))
 
 
 def _digest(folder: str | PathLike[str]) -> str:

@@ -6,8 +6,7 @@ the extra `llm`. Imported when such a folder is named.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import CheckpointError, SettingError
+from registry.hugging_face import (
+    CAUSAL,
+    CLASSIFIER,
+    check_prefixes,
+    load_model,
+    load_tokenizer,
+    load_vocabulary,
+    quiet,
+)
 from registry.texts import Vocabulary
 
-__all__ = ["HuggingFaceReference", "HuggingFaceReward", "TokenizerVocabulary"]
+__all__ = ["HuggingFaceReference", "HuggingFaceReward"]
 
 Ints = NDArray[np.int64]
 
@@ -25,34 +33,11 @@ LOGITS = 1 << 24
 """Most logits of one forward pass: 64 MiB of float32."""
 
 
-class TokenizerVocabulary:
-    """The tokens of a tokenizer.
-
-    Args:
-        tokenizer: Of `transformers`.
-        eos: The token that ends a text.
-    """
-
-    def __init__(self, tokenizer: Any, eos: int) -> None:
-        self.tokenizer = tokenizer
-        self.size = len(tokenizer)
-        self.eos = eos
-
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a text, without special ones."""
-        return [int(token) for token in self.tokenizer.encode(text, add_special_tokens=False)]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens; EOS and PAD are left out."""
-        shown = [int(token) for token in tokens if token < self.size and token != self.eos]
-        return str(self.tokenizer.decode(shown, clean_up_tokenization_spaces=False))
-
-
 class HuggingFaceReference:
     """A causal language model as reference policy.
 
-    Rows are right-padded and masked, so padding changes nothing. It remembers prefixes
-    (`ExtendsPrefixes`) by the model's own cache and scores texts in one pass (`ScoresTokens`).
+    Padding is masked, so it changes nothing. It remembers prefixes (`ExtendsPrefixes`) by the
+    model's own cache and scores texts in one pass (`ScoresTokens`).
 
     Args:
         folder: With `config.json`, weights and a tokenizer.
@@ -69,21 +54,18 @@ class HuggingFaceReference:
     """
 
     def __init__(self, folder: Path) -> None:
-        transformers = _transformers(folder)
+        self._transformers = transformers = _transformers(folder)
         self.folder = folder
-        tokenizer = _loaded(folder, "tokenizer", transformers.AutoTokenizer)
-        self.model = _loaded_model(folder, "causal language model", "AutoModelForCausalLM")
+        vocabulary = load_vocabulary(transformers, folder)
+        if vocabulary is None:
+            raise _no_tokenizer(folder)
+        self.vocabulary = vocabulary
+        self.model = _loaded(transformers, folder, CAUSAL, vocabulary.tokenizer)
         config = self.model.config.get_text_config()
-        eos = tokenizer.eos_token_id
-        if eos is None:
-            raise CheckpointError(
-                f"the tokenizer in {str(folder)!r} names no end-of-text token (eos_token): without "
-                "one no text ends."
-            )
-        self.vocabulary = TokenizerVocabulary(tokenizer, int(eos))
-        self._vocab_size = _matching_size(folder, tokenizer, config)
+        self._vocab_size = int(config.vocab_size)
         context = getattr(config, "max_position_embeddings", None)
         self.context = None if context is None else int(context)
+        check_prefixes(self, folder)
 
     def log_probs(self, tokens: Ints, lengths: Ints) -> NDArray[np.float32]:
         """Next-token log-probabilities [B, V] after prefixes [B, W], right-padded."""
@@ -115,16 +97,18 @@ class HuggingFaceReference:
         import torch
 
         width = int(lengths.max())
-        mask = torch.as_tensor(np.arange(width) < lengths[:, None])
-        with _quiet(), torch.inference_mode():
+        # padded on the left: on the right it would take places of a window over the last tokens
+        places = np.arange(width) - (width - lengths[:, None])
+        mask, inside = torch.as_tensor(places >= 0), np.maximum(places, 0)
+        with quiet(self._transformers), torch.inference_mode():
             answer = self.model(
-                input_ids=self._ids(prompts[:, :width]),
+                input_ids=self._ids(np.take_along_axis(prompts, inside, axis=1)),
                 attention_mask=mask.long(),
-                position_ids=torch.arange(width).expand(len(prompts), -1),
+                position_ids=torch.as_tensor(inside),
                 use_cache=True,
             )
-        last = answer.logits[torch.arange(len(prompts)), torch.as_tensor(lengths - 1)]
-        return self._log_softmax(last), (answer.past_key_values, mask, torch.tensor(lengths))
+        state = answer.past_key_values, mask, torch.tensor(lengths)
+        return self._log_softmax(answer.logits[:, -1]), state
 
     def extend(self, state: Any, parents: Ints, tokens: Ints) -> tuple[NDArray[np.float32], Any]:
         """The same after one more token each; row j follows row `parents[j]` of the state."""
@@ -136,7 +120,7 @@ class HuggingFaceReference:
             cache.reorder_cache(rows)
             mask, lengths = mask[rows], lengths[rows]
         mask = torch.cat([mask, torch.ones(len(rows), 1, dtype=torch.bool)], dim=1)
-        with _quiet(), torch.inference_mode():
+        with quiet(self._transformers), torch.inference_mode():
             answer = self.model(
                 input_ids=self._ids(tokens[:, None]),
                 attention_mask=mask.long(),
@@ -150,7 +134,7 @@ class HuggingFaceReference:
         import torch
 
         mask = torch.as_tensor(np.arange(tokens.shape[1]) < lengths[:, None])
-        with _quiet(), torch.inference_mode():
+        with quiet(self._transformers), torch.inference_mode():
             logits = self.model(
                 input_ids=self._ids(tokens), attention_mask=mask.long(), use_cache=False
             ).logits
@@ -174,8 +158,9 @@ class HuggingFaceReference:
 class HuggingFaceReward:
     """A sequence classifier with one label as reward model.
 
-    It reads what the task's tokens spell, prompt and completion, with its own tokenizer; the end
-    of a text that was ended is its own end-of-text token, where it has one.
+    It reads what the task's tokens spell, prompt and completion, with its own tokenizer and the
+    special tokens that this puts around a text. A text that was ended ends with its end-of-text
+    token, where it has one.
 
     Args:
         folder: With `config.json`, weights and a tokenizer.
@@ -188,18 +173,20 @@ class HuggingFaceReward:
     """
 
     def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
-        transformers = _transformers(folder)
+        self._transformers = transformers = _transformers(folder)
         self.folder, self._vocabulary = folder, vocabulary
-        self._tokenizer = tokenizer = _loaded(folder, "tokenizer", transformers.AutoTokenizer)
-        name = "AutoModelForSequenceClassification"
-        self.model = _loaded_model(folder, "sequence classifier", name)
+        self._tokenizer = tokenizer = load_tokenizer(transformers, folder)
+        if tokenizer is None:
+            raise _no_tokenizer(folder)
+        self.model = _loaded(transformers, folder, CLASSIFIER, tokenizer)
         config = self.model.config
         if config.num_labels != 1:
             raise CheckpointError(
                 f"the classifier in {str(folder)!r} has {config.num_labels} labels; a reward model "
                 "has one, the reward."
             )
-        _matching_size(folder, tokenizer, config.get_text_config())
+        places = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self._longest = min(places or tokenizer.model_max_length, tokenizer.model_max_length)
         pad = tokenizer.pad_token_id
         if pad is None or pad == tokenizer.eos_token_id:
             raise CheckpointError(
@@ -210,18 +197,28 @@ class HuggingFaceReward:
         self.model.config.pad_token_id = pad
 
     def score(self, tokens: Ints, lengths: Ints) -> NDArray[np.float64]:
-        """Rewards [B] of finished texts `tokens` [B, W], right-padded, of `lengths` [B]."""
+        """Rewards [B] of finished texts `tokens` [B, W], right-padded, of `lengths` [B].
+
+        Raises:
+            SettingError: the classifier does not read texts so long.
+        """
         import torch
 
         texts = [row[:length] for row, length in zip(tokens, lengths.tolist(), strict=True)]
         spelt = [self._ids_of(text.tolist()) for text in texts]
         scores = np.empty(len(spelt))
         width = max(map(len, spelt))
+        if width > self._longest:
+            raise SettingError(
+                f"the classifier in {str(self.folder)!r} reads at most {self._longest} tokens, and "
+                f"a text of this task has {width} of them: lower max_new_tokens, or take shorter "
+                "prompts or another classifier."
+            )
         pad = self._tokenizer.pad_token_id
         for rows in _blocks(len(spelt), width * 4096):
             ids = np.array([[*text, *[pad] * (width - len(text))] for text in spelt[rows]])
             mask = np.array([[1] * len(t) + [0] * (width - len(t)) for t in spelt[rows]])
-            with _quiet(), torch.inference_mode():
+            with quiet(self._transformers), torch.inference_mode():
                 answer = self.model(
                     input_ids=torch.as_tensor(ids), attention_mask=torch.as_tensor(mask)
                 )
@@ -229,10 +226,10 @@ class HuggingFaceReward:
         return scores
 
     def _ids_of(self, text: list[int]) -> list[int]:
-        ids = list(self._tokenizer.encode(self._vocabulary.decode(text), add_special_tokens=False))
+        ids = list(self._tokenizer.encode(self._vocabulary.decode(text)))
         end = self._tokenizer.eos_token_id
         ended = text[-1] == self._vocabulary.eos and end is not None
-        return [*ids, end] if ended else ids
+        return [*ids, end] if ended and ids[-1:] != [end] else ids
 
 
 def _blocks(count: int, row_size: int) -> Iterator[slice]:
@@ -252,59 +249,15 @@ def _transformers(folder: Path) -> Any:
     return transformers
 
 
-def _loaded(folder: Path, what: str, kind: Any, **keywords: Any) -> Any:
-    """A part of a folder, with the failures of a library that raises almost anything as one."""
+def _loaded(transformers: Any, folder: Path, what: str, tokenizer: Any) -> Any:
+    """The model in a folder; torch's global generator ends as it was found."""
     import torch
 
-    try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
-            return kind.from_pretrained(str(folder), local_files_only=True, **keywords)
-    except Exception as error:  # of a library that reads somebody's files: it may be any
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CheckpointError(
-            f"the folder {str(folder)!r} holds no {what} that can be read: {reason}"
-        ) from error
+    with torch.random.fork_rng(devices=[]):
+        return load_model(transformers, folder, what, tokenizer)
 
 
-def _loaded_model(folder: Path, what: str, auto: str) -> Any:
-    kind = getattr(_transformers(folder), auto)
-    model, report = _loaded(folder, what, kind, output_loading_info=True)
-    missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
-    if missing:
-        raise CheckpointError(
-            f"the folder {str(folder)!r} holds no {what} that can be read: the weights "
-            f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''} are missing or "
-            "of another shape."
-        )
-    return model.eval().requires_grad_(False)
-
-
-def _matching_size(folder: Path, tokenizer: Any, config: Any) -> int:
-    """Rows of the embedding.
-
-    Raises:
-        CheckpointError: they are fewer than the tokenizer's tokens.
-    """
-    size = int(config.vocab_size)
-    if len(tokenizer) > size:
-        raise CheckpointError(
-            f"tokenizer and model in {str(folder)!r} do not belong together: the tokenizer has "
-            f"{len(tokenizer)} tokens, the model knows {size}."
-        )
-    return size
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars and advice, which are left as they were."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+def _no_tokenizer(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"the folder {str(folder)!r} holds a model and no tokenizer: save that into it as well."
+    )

@@ -13,7 +13,14 @@ from registry.errors import InvalidObservationError, SettingError
 from registry.texts import LetterVocabulary, Vocabulary
 from rlsuite_envs.tokens.tables import EOS, LETTERS, MAX_NEW_TOKENS, N_TOKENS, PROMPTS
 
-__all__ = ["DEFAULT_SHAPE", "LETTER_TOKENS", "TextShape", "check_prompts", "check_texts"]
+__all__ = [
+    "DEFAULT_SHAPE",
+    "LETTER_TOKENS",
+    "TextShape",
+    "check_prompts",
+    "check_texts",
+    "check_vocabulary",
+]
 
 LETTER_TOKENS = LetterVocabulary(LETTERS)
 """The vocabulary of the built-in tasks."""
@@ -72,6 +79,22 @@ class TextShape:
 
 DEFAULT_SHAPE = TextShape()
 """The shape of the default task."""
+
+
+def check_vocabulary(vocabulary: Any, called: str) -> None:
+    """Raises `SettingError` unless the vocabulary of a model has an EOS among several tokens."""
+    size, eos = vocabulary.size, vocabulary.eos
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (size, eos))
+    if not whole or size < 2:
+        raise SettingError(
+            f"the vocabulary of {called} needs whole numbers: size, the count of its tokens, at "
+            f"least 2, and eos, the one that ends a text; got size={size!r}, eos={eos!r}."
+        )
+    if not 0 <= eos < size:
+        raise SettingError(
+            f"EOS is one of the tokens of {called}, 0 to {size - 1}, and never PAD, which is "
+            f"{size}; its vocabulary has eos={eos}."
+        )
 
 
 def check_prompts(

@@ -33,7 +33,13 @@ from rlsuite_envs.tokens.sampling import (
     token_log_probs,
 )
 from rlsuite_envs.tokens.scoring import WIDTH, Judge, at_one_width
-from rlsuite_envs.tokens.shapes import LETTER_TOKENS, TextShape, check_prompts, check_texts
+from rlsuite_envs.tokens.shapes import (
+    LETTER_TOKENS,
+    TextShape,
+    check_prompts,
+    check_texts,
+    check_vocabulary,
+)
 from rlsuite_envs.tokens.tables import MAX_NEW_TOKENS, PROMPTS
 from rlsuite_envs.tokens.tabulation import tabulate
 from rlsuite_envs.tokens.tree import PrefixTree, tree_of
@@ -80,6 +86,7 @@ class TokenWorld:
         self._called = f"the reference model {name}"
         own = getattr(self.reference_model, "vocabulary", None)
         self.vocabulary: Vocabulary = LETTER_TOKENS if own is None else own
+        check_vocabulary(self.vocabulary, self._called)
         self.shape = self._shape(prompts, limit)
         letters = getattr(self.vocabulary, "letters", "")
         gold_fits = gold_applies(self.shape, letters)

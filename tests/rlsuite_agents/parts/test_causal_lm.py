@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from registry.errors import CheckpointError
 from registry.texts import LetterVocabulary
@@ -28,9 +29,9 @@ def gpt2(seed=0, **settings):
     return scrambled(transformers.GPT2LMHeadModel(config), seed)
 
 
-def llama(seed=0):
-    """Rotary places, no biases, grouped heads, output weights of its own."""
-    config = transformers.LlamaConfig(
+def kind(name, **settings):
+    """A model of two layers: rotary places, grouped heads, output weights of its own."""
+    config = getattr(transformers, f"{name}Config")(
         vocab_size=V,
         hidden_size=16,
         intermediate_size=24,
@@ -39,8 +40,24 @@ def llama(seed=0):
         num_key_value_heads=2,
         max_position_embeddings=12,
         tie_word_embeddings=False,
+        **{"bos_token_id": None, "eos_token_id": EOS, "pad_token_id": None, **settings},
     )
-    return scrambled(transformers.LlamaForCausalLM(config), seed)
+    return scrambled(getattr(transformers, f"{name.removesuffix('Text')}ForCausalLM")(config), 0)
+
+
+def opt():
+    """A body within a body, whose last hidden states are narrower than the others."""
+    config = transformers.OPTConfig(
+        vocab_size=V, hidden_size=16, ffn_dim=24, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=12, word_embed_proj_dim=8, pad_token_id=0,
+    )  # fmt: skip
+    return scrambled(transformers.OPTForCausalLM(config), 0)
+
+
+def bloom():
+    """Distances instead of places, and no end to them."""
+    config = transformers.BloomConfig(vocab_size=V, hidden_size=16, n_layer=2, n_head=2)
+    return scrambled(transformers.BloomForCausalLM(config), 0)
 
 
 def scrambled(model, seed):
@@ -51,7 +68,22 @@ def scrambled(model, seed):
     return model.eval()
 
 
-@pytest.mark.parametrize("model", [gpt2(), llama()], ids=["gpt2", "llama"])
+KINDS = {
+    "gpt2": gpt2(),
+    "llama": kind("Llama"),
+    "scaled": kind("Cohere", logit_scale=0.25),
+    "divided": kind("Granite", logits_scaling=4.0),
+    "capped, a window of 3": kind(
+        "Gemma2", final_logit_softcapping=2.0, sliding_window=3, head_dim=4
+    ),
+    "a window of 3": kind("Mistral", sliding_window=3),
+    "experts": kind("Mixtral", num_local_experts=2),
+    "a body within": opt(),
+    "distances": bloom(),
+}
+
+
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 def test_it_samples_extends_and_trains_like_ours(model):
     pi = TextPolicy(CausalLM(model))
     texts = pi.sample(PROMPTS, LENGTHS, np.random.default_rng(1).random((4, 6)), eos=EOS, pad=PAD)
@@ -67,7 +99,7 @@ def test_it_samples_extends_and_trains_like_ours(model):
         np.testing.assert_allclose(log_pi[row], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [gpt2(), llama()], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 def test_its_log_probs_are_those_of_transformers(model):
     pi = TextPolicy(CausalLM(model))
     with torch.no_grad():
@@ -93,6 +125,13 @@ def test_our_transformer_with_their_weights_is_theirs():
     np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
+def test_values_are_read_off_narrower_states():
+    pi = TextPolicy(CausalLM(opt()), value_head=True)
+    outputs = pi.evaluate(PROMPTS[:1], LENGTHS[:1], np.array([1]), 2)
+    outputs.values.sum().backward()
+    assert pi.value.grad.shape == (8 + 1,)
+
+
 def test_a_gpt2_of_another_kind_is_refused():
     with pytest.raises(CheckpointError, match="activation_function 'relu'"):
         from_gpt2(gpt2(activation_function="relu"))
@@ -112,6 +151,117 @@ def test_a_folder_is_read_trained_and_written(tmp_path):
     np.testing.assert_array_equal(
         again.log_probs(PROMPTS, LENGTHS), policy.log_probs(PROMPTS, LENGTHS)
     )
+
+
+def tokenizer(letters="abcdefghijkl", **named):
+    """A letter is a token; EOS is the last one."""
+    import tokenizers
+
+    words = {letter: number for number, letter in enumerate([*letters, "<end>"])}
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<end>"))
+    named = {"eos_token": "<end>", **named}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=model, **named)
+
+
+def test_its_tokens_are_those_of_its_tokenizer(tmp_path):
+    """Rows beyond them fill up; a folder that is written holds the tokenizer again."""
+    gpt2().save_pretrained(tmp_path / "model")
+    tokenizer("abcdefg").save_pretrained(tmp_path / "model")
+    policy = load_text_model(tmp_path / "model")
+    assert (policy.vocab_size, policy.vocabulary.size, policy.vocabulary.eos) == (8, 8, 7)
+    found = policy.log_probs(np.array([[0, 1]]), np.array([2]))
+    np.testing.assert_allclose(np.exp(found).sum(), 1.0, atol=1e-6)
+    save_text_model(policy, tmp_path / "again", policy.vocabulary)
+    assert load_text_model(tmp_path / "again").vocabulary == policy.vocabulary
+
+
+def test_reading_and_writing_shows_no_bars(tmp_path, capfd):
+    gpt2().save_pretrained(tmp_path / "model")
+    transformers.utils.logging.enable_progress_bar()
+    capfd.readouterr()
+    policy = load_text_model(tmp_path / "model")
+    save_text_model(policy, tmp_path / "again", None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_reading_draws_nothing(tmp_path):
+    gpt2().save_pretrained(tmp_path)
+    before = torch.random.get_rng_state()
+    load_text_model(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def drop_weights(path):
+    kept = load_file(path / "model.safetensors")
+    kept = {name: weights for name, weights in kept.items() if "h.1.mlp" not in name}
+    save_file(kept, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def spoil_weights(path):
+    model = gpt2()
+    with torch.no_grad():
+        model.transformer.ln_f.weight[3] = torch.nan
+    model.save_pretrained(path)
+
+
+def classifier(path):
+    config = transformers.GPT2Config(
+        vocab_size=V, n_positions=12, n_embd=16, n_layer=2, n_head=2, num_labels=1
+    )
+    transformers.GPT2ForSequenceClassification(config).save_pretrained(path)
+
+
+def own_places(path):
+    """BART's decoder counts its places by itself, padding too."""
+    config = transformers.BartConfig(
+        vocab_size=V, d_model=16, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=24,
+        max_position_embeddings=12, is_decoder=True, is_encoder_decoder=False, pad_token_id=1,
+    )  # fmt: skip
+    scrambled(transformers.BartForCausalLM(config), 0).save_pretrained(path)
+
+
+def recurrent(path):
+    config = transformers.MambaConfig(
+        vocab_size=V, hidden_size=16, num_hidden_layers=1, state_size=4,
+        bos_token_id=0, eos_token_id=EOS, pad_token_id=0,
+    )  # fmt: skip
+    transformers.MambaForCausalLM(config).save_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda p: (p / "model.safetensors").write_bytes(b"123456789" * 9),
+            "holds no causal language model that can be read",
+        ),
+        (drop_weights, r"the weights transformer\.h\.1\.mlp.* are missing or of another shape"),
+        (spoil_weights, r"damaged: the weights transformer\.ln_f\.weight are not all finite"),
+        (classifier, "holds no causal language model, but a GPT2ForSequenceClassification"),
+        (recurrent, "is a MambaForCausalLM, which remembers a text by something else"),
+        (own_places, "after a prompt that is padded it says something else"),
+        (
+            lambda p: tokenizer("abcdefghijklmn").save_pretrained(p),
+            "the tokenizer has 15 tokens, the model knows 13",
+        ),
+        (
+            lambda p: (p / "tokenizer.json").write_text("{}"),
+            "holds no tokenizer that can be read",
+        ),
+        (
+            lambda p: tokenizer(eos_token=None).save_pretrained(p),
+            "names no end-of-text token",
+        ),
+    ],
+)
+def test_folders_of_no_language_model(tmp_path, damage, message):
+    """Nothing is trained that is not the model of the folder."""
+    path = tmp_path / "model"
+    gpt2().save_pretrained(path)
+    load_text_model(path)
+    damage(path)
+    with pytest.raises(CheckpointError, match=message):
+        load_text_model(path)
 
 
 def test_damaged_folders(tmp_path):

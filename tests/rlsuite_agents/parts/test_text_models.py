@@ -133,6 +133,12 @@ def test_models_that_do_not_fit_the_task(tmp_path):
     with pytest.raises(SettingError, match="has 7 tokens, but the task's vocabulary has 9"):
         start(str(tmp_path / "other"), Longer)
 
+    class Other(Task):
+        vocabulary = LetterVocabulary("abcxef")
+
+    with pytest.raises(SettingError, match="token 3 is 'd' there and 'x' here"):
+        start(str(tmp_path / "other"), Other)
+
 
 def test_damage_is_seen(tmp_path):
     save_text_model(TextPolicy(network()), tmp_path, LETTERS)

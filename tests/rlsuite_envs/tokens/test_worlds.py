@@ -154,6 +154,14 @@ class Short(DigitReference):
     context = 4
 
 
+def reference_of(size, eos):
+    """A reference model whose vocabulary says this of itself."""
+    model = DigitReference()
+    model.vocabulary = Digits()
+    model.vocabulary.size, model.vocabulary.eos = size, eos
+    return model
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -172,6 +180,14 @@ class Short(DigitReference):
         ({"reward_scales": "1"}, "finite numbers, one per reward"),
         ({"preferences": 10}, "preferences are what a learned reward is fitted to"),
         ({"reference": Wide()}, "gives 5 tokens, its vocabulary has 4"),
+        (
+            {"reference": reference_of(4, 4)},
+            "EOS is one of the tokens of the reference model DigitReference, 0 to 3, and never "
+            "PAD, which is 4; its vocabulary has eos=4",
+        ),
+        ({"reference": reference_of(4, -1)}, "its vocabulary has eos=-1"),
+        ({"reference": reference_of(4, None)}, "needs whole numbers.*got size=4, eos=None"),
+        ({"reference": reference_of(1, 0)}, "at least 2.*got size=1, eos=0"),
         ({"reference": Short()}, "a prompt of this task has at most 1 tokens; got 2"),
         ({"reference": Short(), "max_new_tokens": 4}, "leaves no room for a prompt"),
     ],

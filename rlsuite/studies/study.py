@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os import PathLike
@@ -13,8 +14,9 @@ from registry.catalogue import registry
 from registry.errors import SettingError, SuiteError
 from registry.seeding import check_seed
 from registry.specs import TaskSpec
+from rlsuite.answer_key import time_limit
 from rlsuite.backends import Backend
-from rlsuite.making import accepted_keywords
+from rlsuite.making import accepted_keywords, make_environment
 from rlsuite.records import RunRecord
 from rlsuite.running.events import Event, Listener
 from rlsuite.running.run_loop import Rules, Running
@@ -279,7 +281,8 @@ def _suite(problems: Any, policies: Any, horizon: int | None, seed: int) -> Suit
         if task.metric != "learning_regret":
             raise SettingError(
                 f"a study needs a bandit, which is scored by the regret of learning; {task.id!r} "
-                f"is scored by {task.metric}: take `rlsuite bench` for it."
+                f"is scored by {task.metric}: take `rlsuite bench` for it. A bandit that is none "
+                "of rlsuite's is given as a TaskSpec with metric='learning_regret'."
             )
     return suite
 
@@ -294,6 +297,8 @@ def _problem(problem: Any, horizon: int | None) -> TaskSpec:
             f"a problem is the id of a bandit, (id, keywords) or a TaskSpec, got {problem!r}."
         )
     task = problem if isinstance(problem, TaskSpec) else registry.task_spec(problem)
+    if task.metric == "final_return":
+        task = _as_bandit(task, given)
     known = accepted_keywords(task.env_id) or ()
     if horizon is not None:
         if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
@@ -307,6 +312,17 @@ def _problem(problem: Any, horizon: int | None) -> TaskSpec:
         return task
     words = ", ".join(f"{name}={value!r}" for name, value in given.items())
     return replace(task, id=f"{task.id} ({words})", env_kwargs={**task.env_kwargs, **given})
+
+
+def _as_bandit(task: TaskSpec, given: Mapping[str, Any]) -> TaskSpec:
+    """A task of no protocol of its own, such as a wrapped bandit: scored by regret if it is one."""
+    kwargs = {**task.env_kwargs, **given}
+    with closing(make_environment(replace(task, env_kwargs=kwargs))) as env:
+        if not env.has_wrapper_attr("expected_rewards"):
+            return task
+        limit = time_limit(env) or task.total_timesteps
+        steps = min(task.total_timesteps, env.get_wrapper_attr("horizon"), limit)
+    return replace(task, metric="learning_regret", total_timesteps=steps)
 
 
 def _blocks(cell: Cell, first: int, end: int) -> Iterator[Cell]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 import rlsuite
 from registry.errors import SettingError, SuiteError, UnknownIdError
 from registry.seeding import Stream, generator
+from registry.specs import TaskSpec
 from rlsuite.records import STUDY
 from rlsuite.running.packing import from_bytes, to_bytes
 from rlsuite.statistics import student_t_interval
+from rlsuite_envs.bandits.bernoulli import BernoulliBandit
+from rlsuite_envs.bandits.wrappers import DelayedFeedback
 
 BERNOULLI = "rlsuite/BernoulliBandit-v0"
 UCB, UNIFORM = "rlsuite/UCB1-v0", "rlsuite/Random-v0"
@@ -136,6 +141,34 @@ def test_problems_with_contexts_and_wrapped_ones(tmp_path):
     linucb, uniform = result.policies[:2]
     assert linucb.regret.estimate < uniform.regret.estimate
     assert (linucb.block.compiled, uniform.block.compiled) == (True, False)
+
+
+def late(delay=5, horizon=60):
+    return DelayedFeedback(BernoulliBandit(horizon=horizon), delay=delay)
+
+
+@pytest.fixture
+def late_id():
+    name = "test/LateBandit-v0"
+    gym.register(name, entry_point=late)
+    yield name
+    gym.registry.pop(name)
+
+
+def test_a_bandit_of_ones_own_that_is_wrapped(tmp_path, late_id):
+    """Registered with Gymnasium or as a task with wrappers: each for its own horizon."""
+    wrapper = "rlsuite_envs.bandits.wrappers:DelayedFeedback"
+    task = TaskSpec(
+        id="late", env_id=BERNOULLI, env_kwargs={"horizon": 60}, wrappers=((wrapper, {"delay": 5}),)
+    )
+    limited = replace(task, id="limited", env_kwargs={"max_episode_steps": 50})
+    longer = (late_id, {"delay": 6, "horizon": 70})
+    problems = [late_id, task, limited, longer]
+    result = small(tmp_path, problems, policies={"UCB1": UCB}, runs=3, horizon=None)
+    registered, listed, short, long = result.policies
+    assert registered.regret == listed.regret
+    assert [f.block.horizon for f in (registered, short, long)] == [60, 50, 70]
+    assert small(tmp_path, late_id, policies=[UCB], runs=3).policies[0].block.horizon == 40
 
 
 def test_a_policy_that_fails_is_named(tmp_path):

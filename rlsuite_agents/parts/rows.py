@@ -52,13 +52,13 @@ def check_room(network: Any, lengths: NDArray[np.int64], n_new: int = 0) -> None
 def shared_prompts(
     tokens: NDArray[np.int64], prompt_lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of B texts [B, T] have the prompt of the text before them.
+    """Which of B texts [B, T] have one prompt.
 
     Returns:
-        The first row of each run of equal prompts [G], and the number of each row's run [B].
+        The first row of each of G unlike prompts [G], upwards, and the number of each row's [B].
     """
     inside = np.arange(int(prompt_lengths.max(initial=0))) < prompt_lengths[:, None]
     prompts = np.where(inside, tokens[:, : inside.shape[1]], -1)
-    begins = np.ones(len(tokens), bool)
-    begins[1:] = (prompts[1:] != prompts[:-1]).any(axis=1)
-    return np.flatnonzero(begins), np.cumsum(begins) - 1
+    _, first, of = np.unique(prompts, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[of.reshape(-1)]

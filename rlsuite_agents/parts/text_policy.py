@@ -189,7 +189,7 @@ class TextPolicy:
     ) -> Tensor:
         """Hidden states before the new tokens `chosen`, at `places`: [B, N, width].
 
-        A prompt that neighbouring texts share is read once, where the network can do that.
+        A prompt that texts share is read once, where the network can do that.
         """
         read = self.readable(tokens, lengths)
         first, of = shared_prompts(tokens, prompt_lengths)

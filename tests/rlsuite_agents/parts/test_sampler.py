@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from registry.errors import DivergenceError, InvalidObservationError, SettingError
 from registry.texts import ExtendsPrefixes, SamplesTexts, ScoresTokens
+from rlsuite_agents.parts.rows import shared_prompts
 from rlsuite_agents.parts.sampler import inverse_cdf
 from rlsuite_agents.parts.text_policy import TextPolicy, completion_mask
 from rlsuite_agents.parts.transformer import Transformer, TransformerConfig
@@ -115,7 +116,7 @@ def test_a_row_does_not_see_its_company(seed):
 
 def test_a_prompt_that_texts_share_is_read_once(monkeypatch):
     """Texts beside others of their prompt are what they are alone, and so is the gradient."""
-    rows, uniforms = np.repeat(np.arange(4), 3), np.random.default_rng(3).random((12, 9))
+    rows, uniforms = np.tile(np.arange(4), 3), np.random.default_rng(3).random((12, 9))
     prompts, lengths = PROMPTS[rows], LENGTHS[rows]
     pi, read = policy(context=12, value_head=True), []
     with torch.no_grad():
@@ -148,6 +149,14 @@ def test_a_prompt_that_texts_share_is_read_once(monkeypatch):
     ]
     for found, wanted in zip(*gradients, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4 * float(wanted.abs().max() + 1))
+
+
+def test_shared_prompts_by_hand():
+    """What stands behind a prompt does not count, and neither does padding."""
+    texts = np.array([[1, 2, 3], [1, 2, PAD], [1, 3, 3], [1, 2, 5]])
+    first, of = shared_prompts(texts, np.array([2, 2, 2, 1]))
+    assert first.tolist() == [0, 2, 3]
+    assert of.tolist() == [0, 0, 1, 2]
 
 
 def test_padding_is_never_looked_at():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
+import re
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +26,9 @@ Labels = NDArray[Any]
 Features = NDArray[np.float64]
 Scale = Literal["unit", "none"]
 
+WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?")
+"""A whole number as text; no 007, which is a name."""
+
 
 class ClassificationBandit(Bandit):
     """See the features of an example, name its class, be paid 1 if that is right and else 0.
@@ -43,7 +47,7 @@ class ClassificationBandit(Bandit):
         data: `"digits"`: 1,797 handwritten digits in 8 x 8 pixels, the test set of Alpaydin &
             Kaynak (1998). Or features [n, d] and labels [n], as a pair of arrays. Or the path of a
             `.csv` file with a header, or of a `.parquet` file, whose columns are numbers but for
-            that of the labels.
+            that of the labels. Labels are whole numbers, or strings.
         label: Name of the column of labels in a file; `"label"` unless given. Only with a path.
         classes: The labels that are arms, in this order. None: those found in the data, sorted.
         scale: `"unit"` maps each feature to [0, 1], from its smallest to its largest value (all 0
@@ -114,23 +118,50 @@ def _loaded(data: Any, label: str | None) -> tuple[Any, Any]:
         return data[0], data[1]
     if not is_path:
         return load_digits()
-    path = Path(fspath(data)).expanduser()
+    return _from_file(Path(fspath(data)).expanduser(), "label" if label is None else label)
+
+
+def _from_file(path: Path, label: str) -> tuple[Any, Any]:
+    """Features and labels of a file."""
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix not in readers:
-        raise SettingError(f"data must be 'digits' or end in .csv or .parquet, got {data!r}.")
+        raise SettingError(f"data must be 'digits' or end in .csv or .parquet, got {str(path)!r}.")
     try:
         names, columns = readers[path.suffix](path)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    wanted = "label" if label is None else label
-    if wanted not in names:
+    if label not in names:
         raise DataError(
-            f"{path} has no column {wanted!r}, whose values are the classes; label= names it. Its "
+            f"{path} has no column {label!r}, whose values are the classes; label= names it. Its "
             f"columns are {', '.join(names)[:200]}."
         )
-    where = names.index(wanted)
-    others = [column for i, column in enumerate(columns) if i != where]
-    return (list(zip(*others, strict=True)) if others else []), columns[where]
+    where = names.index(label)
+    labels = columns[where]
+    others = {i: column for i, column in enumerate(columns) if i != where}
+    if path.suffix == ".csv":  # text, until it is read
+        labels = _whole(labels)
+        for i, column in others.items():
+            _check_numbers(path, names[i], column)
+    return (list(zip(*others.values(), strict=True)) if others else []), labels
+
+
+def _whole(labels: list[str]) -> list[Any]:
+    """Labels of a CSV file as whole numbers if all of them are written so, else as they are."""
+    if all(WHOLE.fullmatch(text) for text in labels):
+        return [int(text.partition(".")[0]) for text in labels]
+    return labels
+
+
+def _check_numbers(path: Path, name: str, column: list[str]) -> None:
+    """Raises `DataError` where a cell of a CSV file is no number."""
+    for line, text in enumerate(column, start=2):
+        try:
+            float(text)
+        except ValueError as error:
+            raise DataError(
+                f"the features must be numbers, but line {line} of {path} has {text!r} in the "
+                f"column {name!r}."
+            ) from error
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[Any]]:
@@ -162,14 +193,12 @@ def _checked(features: Any, labels: Any) -> tuple[Features, Labels]:
         table = np.array(features, np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"the features must be numbers: {error}.") from error
-    names = np.asarray(labels)
+    names = _as_labels(labels)
     if table.ndim != 2 or 0 in table.shape or names.shape != table.shape[:1]:
         raise DataError(
             "the features must be a table [n, d] of at least one number and the labels [n]; got "
             f"the shapes {table.shape} and {names.shape}."
         )
-    if names.dtype.kind not in "biuUS":
-        raise DataError(f"the labels must be whole numbers or strings, got {names.dtype} entries.")
     holes = np.argwhere(~np.isfinite(table))
     if len(holes):
         row, column = holes[0].tolist()
@@ -178,6 +207,25 @@ def _checked(features: Any, labels: Any) -> tuple[Features, Labels]:
             f"{column} ({len(holes)} such entries in all): fill them in, or leave these out."
         )
     return table, names
+
+
+def _as_labels(labels: Any) -> Labels:
+    """Labels as whole numbers or strings; raises `DataError` where one is neither."""
+    names = np.asarray(labels)
+    if names.dtype.kind in "biuUS":
+        return names
+    each = names.ravel().tolist()
+    text = [isinstance(one, str) for one in each]
+    whole = [isinstance(one, int) or (isinstance(one, float) and one.is_integer()) for one in each]
+    if all(text):  # a column of a data frame
+        return names.astype(str)
+    if all(whole):  # a column that had gaps, or came through a tool that knows floats alone
+        return names.astype(np.int64)
+    example = (text if text[0] else whole).index(False)
+    raise DataError(
+        f"the labels must be whole numbers or strings, but that of example {example} is "
+        f"{each[example]!r:.80}."
+    )
 
 
 def _arms_of(labels: Labels, classes: Sequence[Any] | None) -> tuple[list[Any], NDArray[np.int64]]:

@@ -79,6 +79,38 @@ def test_files(tmp_path):
         np.testing.assert_array_equal(env.oracle().contexts, expected.contexts)
 
 
+def test_labels_of_data_frames():
+    """Text is of the type object there, and whole numbers with a gap somewhere are floats."""
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pd.DataFrame({"x": [0.0, 4.0, 1.0], "y": [5, 5, 5], "kind": Y})
+    for kind in ("object", "category", "string"):
+        env = ClassificationBandit((frame[["x", "y"]], frame["kind"].astype(kind)))
+        assert env.classes == ["a", "b"]
+        assert env.oracle().means.tolist() == [[0, 1], [1, 0], [0, 1]]
+    for kind in (float, object, int):
+        env = ClassificationBandit((frame[["x", "y"]], pd.Series([10, 2, 10]).astype(kind)))
+        assert env.classes == [2, 10]
+        assert all(type(name) is int for name in env.classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["10", "2", "0"], [0, 2, 10]),
+        (["10.0", "2.0", "0.0"], [0, 2, 10]),
+        (["-1", "0", "1"], [-1, 0, 1]),
+        (["010", "2", "0"], ["0", "010", "2"]),
+        (["1.5", "2", "0"], ["0", "1.5", "2"]),
+    ],
+)
+def test_labels_of_csv_files(tmp_path, labels, classes):
+    """Whole numbers are numbers, in every kind of file; 010 is a name."""
+    path = tmp_path / "data.csv"
+    path.write_text("x,label\n" + "".join(f"1,{name}\n" for name in labels), encoding="utf-8")
+    assert ClassificationBandit(path).classes == classes
+    assert ClassificationBandit(path, classes=classes[::-1]).classes == classes[::-1]
+
+
 def test_a_run_drawn_beforehand():
     env = ClassificationBandit((X, Y), horizon=50)
     run = env.contextual_model(np.random.default_rng(0))
@@ -112,6 +144,10 @@ def test_goes_on_identically():
         (([1.0, 2.0], [0, 1]), {}, DataError, "got the shapes (2,) and (2,)"),
         (([[1.0], [2.0]], [0]), {}, DataError, "got the shapes (2, 1) and (1,)"),
         (([[1.0], [2.0]], [0.5, 1.0]), {}, DataError, "labels must be whole numbers or strings"),
+        (([[1.0], [2.0]], [1.0, 0.5]), {}, DataError, "but that of example 1 is 0.5"),
+        (([[1.0], [2.0]], ["a", None]), {}, DataError, "but that of example 1 is None"),
+        (([[1.0], [2.0]], [1, None]), {}, DataError, "but that of example 1 is None"),
+        (([[1.0], [2.0]], [1.0, np.nan]), {}, DataError, "but that of example 1 is nan"),
         (([[1.0], [2.0]], [1, 1]), {}, SettingError, "at least two different labels, got [1]"),
         ((X, Y), {"classes": ["a", "c"]}, DataError, "do not cover the labels of the data: 'b'"),
         ((X, Y), {"classes": ["a", "a", "b"]}, SettingError, "at least two different labels"),
@@ -133,6 +169,8 @@ def test_what_cannot_be_used_gets_a_sentence(data, keywords, error, sentence):
         ("x,label\n1,a\n2\n", "line 3 has another number of fields than the header"),
         ("x,kind\n1,a\n", "has no column 'label', whose values are the classes"),
         ("x,label\none,a\n2,b\n", "the features must be numbers"),
+        ("x,y,label\n1,2,a\n3,,b\n", "has '' in the column 'y'"),
+        ("x,y,label\n1,2,a\n3,,b\n", "but line 3 of"),
         ("", "has no column 'label'"),
         ("label\na\nb\n", "a table [n, d] of at least one number"),
     ],

@@ -298,24 +298,9 @@ def _network(folder: str, task: Any, device: torch.device) -> Any:
             "folder with a model."
         )
     policy = load_text_model(path, str(device))
-    _check_places(policy.network, task, folder)
     _check_tokens(policy, task.vocabulary, folder)
+    _check_places(policy.network, task, folder)
     return policy.network
-
-
-def _check_places(network: Any, task: Any, folder: str) -> None:
-    size = task.vocabulary.size
-    if network.vocabulary != size:
-        raise SettingError(
-            f"the model in {folder} has {network.vocabulary} tokens, but the task's vocabulary has "
-            f"{size}: model and tokenizer must belong together."
-        )
-    longest = longest_text(task)
-    if network.context < longest:
-        raise SettingError(
-            f"the model in {folder} reads texts of at most {network.context} tokens, but the "
-            f"task's have up to {longest}: lower max_new_tokens, or take another model."
-        )
 
 
 def _check_tokens(policy: TextPolicy, wanted: Any, folder: str) -> None:
@@ -326,11 +311,25 @@ def _check_tokens(policy: TextPolicy, wanted: Any, folder: str) -> None:
             f"the folder {folder} holds no tokenizer, so nobody knows whether the model's tokens "
             "are the task's: save the tokenizer into it as well."
         )
+    if policy.vocab_size != wanted.size:
+        raise SettingError(
+            f"the model in {folder} has {policy.vocab_size} tokens, but the task's vocabulary has "
+            f"{wanted.size}: model and tokenizer must belong together."
+        )
     token = None if found is None else first_difference(found, wanted)
     if token is not None:
         raise SettingError(
             f"the model in {folder} writes other tokens than the task: token {token} is "
             f"{_spelt(found, token)} there and {_spelt(wanted, token)} here."
+        )
+
+
+def _check_places(network: Any, task: Any, folder: str) -> None:
+    longest = longest_text(task)
+    if network.context < longest:
+        raise SettingError(
+            f"the model in {folder} reads texts of at most {network.context} tokens, but the "
+            f"task's have up to {longest}: lower max_new_tokens, or take another model."
         )
 
 

@@ -1,5 +1,9 @@
 """The real path: a model of transformers and its tokenizer are tuned, saved, and started from."""
 
+import json
+import shutil
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -119,3 +123,24 @@ def test_a_model_of_fewer_tokens_is_refused(folder, tmp_path):
     SFT(letters, SFTConfig(n_texts=8), seed=0).save_model(tmp_path / "letters")
     with pytest.raises(SettingError, match="has 7 tokens, but the task's vocabulary has 2"):
         SFT(env(folder), SFTConfig(start=str(tmp_path / "letters"), n_texts=8), seed=0)
+
+
+def test_tokens_of_another_tokenizer_are_refused(folder, tmp_path):
+    """Of the same number, and with one of them spelt otherwise; or with no tokenizer at all."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    spelling = other / "tokenizer.json"
+    rows = json.loads(spelling.read_text(encoding="utf-8"))
+    words = rows["model"]["vocab"]
+    words["!"], words['"'] = words['"'], words["!"]
+    spelling.write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(SettingError, match=r"other tokens than the task: token \d+ is '.' there"):
+        SFT(env(folder), SFTConfig(start=str(other), n_texts=8), seed=0)
+    for file in other.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SettingError, match="holds no tokenizer, so nobody knows"):
+        SFT(env(folder), SFTConfig(start=str(other), n_texts=8), seed=0)
+
+
+def test_a_model_of_more_tokens_is_refused(folder):
+    with pytest.raises(SettingError, match="has 280 tokens, but the task's vocabulary has 7"):
+        rlsuite.make_agent("rlsuite/GRPO-v0", TASK, start=folder)

@@ -146,6 +146,52 @@ def test_padding_and_branches_change_nothing(env):
     np.testing.assert_allclose(branches, wanted, atol=1e-5)
 
 
+def small(kind, **changes):
+    """A model of 300 tokens whose weights are large enough that it looks back."""
+    shape = {
+        "vocab_size": 300, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 40, "bos_token_id": 0,
+        "eos_token_id": 0, "pad_token_id": 1,
+    }  # fmt: skip
+    model = kind(kind.config_class(**{**shape, **changes}))
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += torch.from_numpy(rng.normal(0, 0.3, weights.shape)).float()
+    return model.eval()
+
+
+def test_padding_takes_no_place_of_a_window(folders, tmp_path):
+    """Three tokens are seen back: prompts of 2 and 9 tokens, side by side."""
+    model = small(transformers.MistralForCausalLM, num_key_value_heads=2, sliding_window=3)
+    path = damaged(folders, tmp_path, "writer", model.save_pretrained)
+    env = gym.make(
+        ID, reference=path, prompts=[[5, 6], list(range(2, 11))], max_new_tokens=6,
+        reward=lambda t, n: n * 1.0,
+    ).unwrapped  # fmt: skip
+    batch = env.rollout(env.reference_model, 8, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(batch.log_probs, batch.ref_log_probs, atol=1e-5)
+    for row, start, length, said in zip(
+        batch.tokens, batch.prompt_lengths, batch.lengths, batch.log_probs, strict=True
+    ):
+        with torch.no_grad():
+            logs = model(torch.tensor(row[None, :length])).logits[0].log_softmax(-1)
+        wanted = logs[range(start - 1, length - 1), row[start:length]]
+        np.testing.assert_allclose(said[: length - start], wanted, atol=1e-5)
+
+
+def test_weights_are_read_as_float32(folders, tmp_path):
+    """As agents read them, so that KL(start ‖ reference) = 0 where both are one folder."""
+    half = small(transformers.GPT2LMHeadModel).bfloat16()
+    path = damaged(folders, tmp_path, "writer", half.save_pretrained)
+    env = gym.make(ID, reference=path, prompts=PROMPTS, reward=lambda t, n: n * 1.0)
+    tokens = np.array([[5, 6, 7]])
+    with torch.no_grad():
+        wanted = half.float()(torch.from_numpy(tokens)).logits[0, -1].log_softmax(-1)
+    found = env.unwrapped.reference_model.log_probs(tokens, np.array([3]))
+    np.testing.assert_allclose(found[0], wanted, atol=1e-5)
+
+
 def test_a_small_tree_of_a_real_model_has_an_exact_answer(folders):
     """One new token: 300 texts a prompt."""
     env = gym.make(
@@ -173,6 +219,54 @@ def test_the_classifier_reads_what_the_tokens_spell(env, folders):
         wanted = float(judge.eval()(ids, attention_mask=torch.ones_like(ids)).logits[0, 0])
     judged = env.world.judges[0].model.score(row, np.array([len(text)]))
     assert judged[0] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_classifier_reads_the_special_tokens_around_a_text(tmp_path):
+    """BERT pools the place of [CLS]; [SEP], the end of every text, is not written twice."""
+    words = {token: n for n, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])}
+    for letter in "abcdef":
+        words |= {letter: len(words), f"##{letter}": len(words) + 1}
+    kind = transformers.BertForSequenceClassification
+    judge = small(kind, vocab_size=len(words), num_labels=1, pad_token_id=0)
+    judge.save_pretrained(tmp_path)
+    for ends in ({}, {"eos_token": "[SEP]"}):
+        tokenizer = transformers.BertTokenizerFast(vocab=words, **ends)
+        tokenizer.save_pretrained(tmp_path)
+        env = gym.make(ID, reward=str(tmp_path), no_eos=0.0).unwrapped
+        ended, cut = [0, 1, 2, 3, 6, 7, 7], [0, 1, 2, 3, 4, 5, 0]
+        found = env.score(np.array([ended, cut]), np.array([5, 7]))
+        for text, score in zip(("abcd", "abcdefa"), found, strict=True):
+            with torch.no_grad():
+                wanted = judge(**tokenizer(text, return_tensors="pt")).logits.item()
+            assert score == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("where", ["places", "tokenizer"])
+def test_texts_that_the_classifier_cannot_read(folders, tmp_path, where):
+    path = Path(damaged(folders, tmp_path, "judge", lambda p: None))
+    if where == "places":
+        short = transformers.GPT2ForSequenceClassification(config(n_positions=4, num_labels=1))
+        short.save_pretrained(path)
+    else:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        tokenizer.model_max_length = 4
+        tokenizer.save_pretrained(path)
+    env = gym.make(ID, reward=str(path), max_new_tokens=3).unwrapped
+    with pytest.raises(SettingError, match="reads at most 4 tokens, and a text of this task has"):
+        env.oracle()
+
+
+def test_a_prompt_may_begin_with_the_token_that_begins_texts(folders):
+    """By its number, or as it is spelt; GPT-2 and others take EOS for it."""
+    prompts = [[0, 40], "<end>The agent"]
+    env = gym.make(
+        ID, reference=str(folders / "writer"), prompts=prompts, reward=lambda t, n: n * 1.0,
+        max_new_tokens=3,
+    ).unwrapped  # fmt: skip
+    assert [prompt[0] for prompt in env.prompts] == [0, 0]
+    assert env.vocabulary.decode(env.prompts[1]) == "The agent"
+    batch = env.rollout(env.reference_model, 4, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(batch.log_probs, batch.ref_log_probs, atol=1e-5)
 
 
 def test_a_letters_task_judged_by_a_classifier(folders):
@@ -225,8 +319,17 @@ def other_weights(path):
     config(n_layer=3).save_pretrained(path)
 
 
-def three_labels(path):
-    transformers.GPT2ForSequenceClassification(config(num_labels=3)).save_pretrained(path)
+def no_tokenizer(path):
+    for pattern in ("tokenizer*", "special*"):
+        for file in path.glob(pattern):
+            file.unlink()
+
+
+def not_finite(path):
+    model = transformers.GPT2LMHeadModel(config())
+    with torch.no_grad():
+        model.transformer.wpe.weight[-1, -1] = torch.inf
+    model.save_pretrained(path)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +345,12 @@ def three_labels(path):
         (other_weights, "are missing or of another shape"),
         (fewer_rows, "the tokenizer has 300 tokens, the model knows 200"),
         (without("eos_token"), "names no end-of-text token"),
+        (no_tokenizer, "holds a model and no tokenizer"),
+        (not_finite, r"damaged: the weights transformer\.wpe\.weight are not all finite"),
+        (
+            lambda p: transformers.GPT2ForSequenceClassification(config()).save_pretrained(p),
+            "but a GPT2ForSequenceClassification",
+        ),
     ],
 )
 def test_damaged_language_models(folders, tmp_path, damage, message):
@@ -261,6 +370,7 @@ def test_damaged_language_models(folders, tmp_path, damage, message):
         ),
         (replace_tokenizer(pad_token="<end>"), "pad with a token of its own"),
         (without("pad_token"), "not with nothing or with the end-of-text token"),
+        (no_tokenizer, "holds a model and no tokenizer"),
     ],
 )
 def test_damaged_classifiers(folders, tmp_path, damage, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -114,6 +115,12 @@ class BanditVectorEnv(NativeVectorEnv):
             reset_info=self._rows.reset_info,
         )
         self._limit = min(self._limit, single.horizon)
+        if self._limit == 1 and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            warnings.warn(
+                "episodes of one step, and every other call of step is a reset, which ignores the "
+                "action and pays 0: take autoreset_mode='SameStep', or a longer horizon.",
+                stacklevel=2,
+            )
         self._tally = _Tally(single, num_envs)
 
     def oracle(self, horizon: int | None = None, *, row: int | None = None) -> BanditOracle:

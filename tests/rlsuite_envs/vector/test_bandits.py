@@ -17,6 +17,8 @@ from rlsuite_envs.bandits.gaussian import GaussianBandit
 from rlsuite_envs.bandits.wheel import WheelBandit
 from rlsuite_envs.vector.bandits import bernoulli_bandit, contextual_bandit, vector_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:episodes of one step")
+
 modes = st.sampled_from(("NextStep", "SameStep", "Disabled"))
 limits = st.none() | st.integers(1, 20)
 widths = st.integers(1, 4)
@@ -99,6 +101,19 @@ def test_all_rows_over_at_once_leave_the_keys_of_a_step_to_final_info():
     infos = envs.step(np.array([0, 4, 2]))[-1]
     assert sorted(infos) == ["_final_info", "_final_obs", "final_info", "final_obs"]
     assert infos["final_info"]["regret"].tolist() == pytest.approx([0.8, 0.0, 0.4])
+
+
+@pytest.mark.filterwarnings("error:episodes of one step")
+@pytest.mark.parametrize("limit", [{"horizon": 1}, {"max_episode_steps": 1}])
+def test_episodes_of_one_step_are_warned_of(limit):
+    """Every other call resets: rewards 1, 0, 1, 0."""
+    with pytest.warns(UserWarning, match="every other call of step is a reset"):
+        envs = bernoulli_bandit(1, means=[1.0], **limit)
+    envs.reset(seed=0)
+    assert [envs.step(np.zeros(1, int))[1][0] for _ in range(4)] == [1.0, 0.0, 1.0, 0.0]
+    envs = bernoulli_bandit(1, means=[1.0], autoreset_mode="SameStep", **limit)
+    envs.reset(seed=0)
+    assert [envs.step(np.zeros(1, int))[1][0] for _ in range(4)] == [1.0] * 4
 
 
 def test_oracles():

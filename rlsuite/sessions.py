@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -32,6 +32,9 @@ from rlsuite.making import (
 from rlsuite.training import TrainingLog
 from rlsuite.views import AgentView, EpisodeRecorder
 
+if TYPE_CHECKING:
+    from rlsuite.ope import BanditLog
+
 __all__ = [
     "collect_agent",
     "evaluate_agent",
@@ -39,6 +42,7 @@ __all__ = [
     "json_plain",
     "load_policy",
     "make_learner",
+    "record_agent",
     "refuse_unwritable",
     "task_with",
 ]
@@ -93,10 +97,7 @@ def evaluate_agent(
     """
     check_whole("episodes", episodes)
     task = task_with(environment, env_settings or {})
-    if checkpoint is None:
-        policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
-    else:
-        policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
+    policy = _policy(agent, checkpoint, task, settings or {}, seed=seed, device=device)
     with Evaluator(task, lambda: make_environment(task)) as evaluator:
         return evaluator(policy, episodes=episodes, seed=seed, deterministic=deterministic)
 
@@ -118,10 +119,7 @@ def collect_agent(
         RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
     """
     task = task_with(environment, env_settings or {})
-    if checkpoint is None:
-        policy = make_learner(agent, task, settings or {}, TrainingLog(), seed=seed, device=device)
-    else:
-        policy = load_policy(agent, checkpoint, task, settings or {}, device=device)
+    policy = _policy(agent, checkpoint, task, settings or {}, seed=seed, device=device)
     trained = {
         "task": task.id,
         "agent": agent,
@@ -129,6 +127,45 @@ def collect_agent(
     }
     with closing(make_environment(task)) as env:
         return collect(policy, env, seed=seed, about=trained, **keywords)
+
+
+def record_agent(
+    agent: str,
+    environment: str,
+    steps: int,
+    *,
+    checkpoint: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    learn: bool = True,
+) -> BanditLog:
+    """`rlsuite.ope.record` with the agent of a checkpoint, or without one with an untrained agent.
+
+    Raises:
+        RlsuiteError: whatever is refused, such as settings beside a checkpoint, which has its own.
+    """
+    from rlsuite.ope.recording import record
+
+    task = task_with(environment, env_settings or {})
+    policy = _policy(agent, checkpoint, task, settings or {}, seed=seed, device=device)
+    with closing(make_environment(task)) as env:
+        return record(policy, env, steps, seed=seed, learn=learn)
+
+
+def _policy(
+    agent: str,
+    checkpoint: Path | None,
+    task: TaskSpec,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+) -> Any:
+    if checkpoint is None:
+        return make_learner(agent, task, settings, TrainingLog(), seed=seed, device=device)
+    return load_policy(agent, checkpoint, task, settings, device=device)
 
 
 def load_policy(

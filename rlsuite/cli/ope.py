@@ -21,7 +21,8 @@ def ope(
         Path,
         typer.Argument(
             metavar="LOG",
-            help="Decisions with their propensities: .csv, .parquet, or .npz of `rlsuite collect`.",
+            help="Decisions with their propensities, of `rlsuite collect` or your own: .csv, "
+            ".parquet; or .npz.",
         ),
     ],
     policy: Annotated[
@@ -112,8 +113,8 @@ def ope(
     effective sample size and the other figures of the weights, and warns where the estimate cannot
     be trusted.
 
-    Example:  `rlsuite collect rlsuite/Random-v0 rlsuite/ContextualBandit-v0 --out log.npz`
-    then  `rlsuite ope log.npz --policy greedy`
+    Example:  `rlsuite collect rlsuite/SquareCB-v0 rlsuite/ContextualBandit-v0 --learn --out
+    log.csv`  then  `rlsuite ope log.csv --policy greedy`
     """
     import math
 
@@ -225,8 +226,8 @@ def _show(result: OffPolicyEvaluation, log: BanditLog, policy: str) -> None:
     )
     if any(e.biased for e in result.estimates):
         typer.echo(
-            "Bias not covered: the intervals of that row are about the mean of the estimator, and "
-            "do not say how far that is from the value."
+            "Bias not covered: the intervals of such a row are about the mean of the estimator, "
+            "and do not say how far that is from the value."
         )
     if log.unused and log.context.shape[1]:
         typer.echo(f"Columns not used: {', '.join(log.unused)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rlsuite
@@ -56,6 +57,22 @@ def test_keywords_of_the_environment_are_kept(cli):
     assert about["environment"]["kwargs"]["slip"] == 0.25
 
 
+def test_the_log_of_an_agent_that_learns_meanwhile(cli):
+    bandit, agent = "rlsuite/ContextualBandit-v0", "rlsuite/EpsilonGreedy-v0"
+    words = (agent, bandit, "--set", "epsilon=0.3", "--steps", "60", "--seed", "4")
+    logged = cli("collect", *words, "--learn", "--out", "log.csv")
+    assert logged.code == 0, logged.err
+    assert logged.out == "Collected 60 decisions.\nWrote log.csv\n"
+    log = rlsuite.ope.read("log.csv")
+    want = rlsuite.ope.record(agent, bandit, 60, seed=4, epsilon=0.3)
+    for name in ("context", "action", "reward", "probabilities"):
+        np.testing.assert_array_equal(getattr(log, name), getattr(want, name), err_msg=name)
+    assert cli("collect", *words, "--out", "still.csv").code == 0
+    still = rlsuite.ope.read("still.csv").probabilities
+    assert (still == still[0]).all()  # it has learned nothing
+    assert (log.probabilities != still).any()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -63,6 +80,12 @@ def test_keywords_of_the_environment_are_kept(cli):
         (("--out", "no/folder.npz"), "its folder does not exist"),
         (("--out", "a.npz", "--steps", "0"), "steps must be a whole number of at least 1, got 0"),
         (("--out", "a.npz", "--steps", "1", "--episodes", "1"), "either steps or episodes"),
+        (("--out", "a.npz", "--learn"), "name a file that ends in .csv or .parquet with --out"),
+        (("--out", "a.csv", "--steps", "0"), "steps must be a whole number of at least 1, got 0"),
+        (
+            ("--out", "a.csv", "--episodes", "1", "--epsilon", "0.5", "--greedy"),
+            "alone, so --episodes, --epsilon, --greedy cannot be given; write an .npz file",
+        ),
         (("--out", "a.npz", "--epsilon", "2"), "epsilon must be a number in [0, 1], got 2.0"),
     ],
 )

@@ -26,7 +26,7 @@ def test_all_that_is_to_be_known_is_printed(cli, log):
     rows = {line.split(" ")[0]: line for line in shown.out.splitlines()}
     assert rows["DM"].endswith("  bias not covered")
     assert rows["DR"].endswith("]")
-    assert "\nBias not covered: the intervals of that row are about the mean" in shown.out
+    assert "\nBias not covered: the intervals of such a row are about the mean" in shown.out
     for figure in (
         "effective sample size",
         "mean weight (should be 1)",

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.errors import SettingError
+from registry.errors import DataError, SettingError
 from registry.seeding import Stream, generator
 from registry.texts import PreferencePairs
 from rlsuite_agents.functional.preference import dpo_loss
@@ -160,6 +160,11 @@ class DPO:
     ) -> None:
         self.settings = filled(config, PRESETS, READERS)
         set_up(self, env, config, seed, device)
+        if self.beta == 0:
+            raise SettingError(
+                "DPO's beta must be above 0, since it scales the margin, and the task's own is 0: "
+                "set beta."
+            )
         self.session = Session(env, seed)  # never begun: no step is taken
         self.data_rng = generator(seed, Stream.DATA)
         self.gather()
@@ -228,7 +233,20 @@ class DPO:
         self._n_new = max(int((a[1] - a[2]).max()) for a in self._answers)
         found = [self._reduced(_of_reference(self.task, *a), a[1] - a[2]) for a in self._answers]
         self._reference = torch.stack(found).to(self.device)  # [2, n]
+        self._refuse_impossible()
         self.epochs = Epochs(len(p.chosen), s.batch_size, self.rng)
+
+    def _refuse_impossible(self) -> None:
+        """Raises `DataError` where the reference never writes an answer: log ref is -inf."""
+        never = torch.isinf(self._reference).cpu().numpy()
+        if never.any():
+            pair = int(never.any(axis=0).argmax())
+            answer = "chosen" if never[0, pair] else "rejected"
+            raise DataError(
+                f"preference {pair + 1} of {self.settings.preferences!r} (blank lines not "
+                f"counted): the task's reference policy never writes what was {answer}, so that "
+                "the margin would be infinite. Leave the line out, or take another reference."
+            )
 
     def _log_probs(self, rows: NDArray[np.int64]) -> Tensor:
         """Log π of the chosen and the rejected answers, [2, b]."""

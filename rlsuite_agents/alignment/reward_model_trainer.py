@@ -6,17 +6,23 @@ over pairs of answers to one prompt, of which y_w is preferred. r is read off a 
 last token of the text. Preferences say nothing about a constant added to r: the centring term
 (Eisenstein et al. 2023) pins it while learning; `save_model` takes it off.
 
+Preset "exact" has no term but the likelihood, and starts from scores of 0 everywhere. Preset
+"paper" starts as Stiennon et al. (appendix B.1), from a head that is drawn from N(0, 1 / (d + 1)),
+d the width; it has their 64 pairs a step, and learns from each pair once where `learn` is given as
+many as there are.
+
 Differs from the paper: the margin (Touvron et al. 2023, eq. 2) and the centring term are additions,
-off by default.
+off in both presets; a rate that falls, if it does, falls on a line.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,9 +39,9 @@ from rlsuite_agents.parts.checkpoint import Checkpoint, generator_state
 from rlsuite_agents.parts.device import resolve_device
 from rlsuite_agents.parts.epochs import Epochs, learn_examples
 from rlsuite_agents.parts.predict import predict
-from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
+from rlsuite_agents.parts.schedules import rate_at
 from rlsuite_agents.parts.settings import check_count, check_range
-from rlsuite_agents.parts.text_agent import SMALL, Finished, check_start, load, save
+from rlsuite_agents.parts.text_agent import SMALL, Finished, check_shared, filled, load, save
 from rlsuite_agents.parts.text_data import digest, own, restore_data
 from rlsuite_agents.parts.text_models import save_text_reward, starting_reward, text_task
 from rlsuite_agents.parts.text_policy import next_token_probabilities
@@ -52,41 +58,45 @@ __all__ = [
 LOADER = "rlsuite_agents.parts.text_models:load_text_reward"
 """Who reads the folder of a reward model that is registered."""
 
+EXACT = {"n_pairs": 4_096, "margin": 0.0, "center": 0.0, "batch_size": 64, "head": "zero"}
+PRESETS = {"exact": EXACT, "paper": {**EXACT, "head": "normal"}}
+READERS = {"n_pairs": ("preferences", ("gold", "reward"))}
+CHOICES = {"head": ("zero", "normal")}
+
 BINS = 10
 """Of confidences, in which they are compared with how often they were right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RewardModelTrainerConfig:
-    """Settings of `RewardModelTrainer`."""
+    """Settings of `RewardModelTrainer`. None stands for the preset's value."""
 
+    preset: Literal["exact", "paper"] = "exact"
     preferences: str = "gold"  # drawn by the gold reward, or the task's ("reward"), or a file
-    n_pairs: int = 4_096  # that are drawn; a file is read whole
+    n_pairs: int | None = None  # that are drawn
     held_out: float = 0.1  # share of the pairs that is not learned from, in [0, 1)
-    margin: float = 0.0  # by how much the preferred text should score more, at least 0
-    center: float = 0.0  # weight of the centring term, at least 0
-    batch_size: int = 64  # pairs of a gradient step
+    margin: float | None = None  # by how much the preferred text should score more, at least 0
+    center: float | None = None  # weight of the centring term, at least 0
+    batch_size: int | None = None  # pairs of a gradient step
     learning_rate: float | str = 0.003  # of Adam, above 0, or "lin_x"
     total_timesteps: int | None = None  # horizon of a rate that falls, in pairs
     max_grad_norm: float = 1.0  # above 0
     start: str = "random"  # a new transformer, or a folder with a model
+    head: Literal["zero", "normal"] | None = None  # what reads a score off the network, at first
     layers: int | None = None  # of a new transformer; None: 2
     width: int | None = None  # None: 32
     heads: int | None = None  # None: 2
 
     def __post_init__(self) -> None:
+        if filled(self, PRESETS, READERS) is not self:
+            return  # the filled ones were checked when they were made
+        check_shared(self, READERS, CHOICES)
         for name in ("n_pairs", "batch_size"):
-            check_count(self, name, 1)
-        for name in SMALL:
             if getattr(self, name) is not None:
                 check_count(self, name, 1)
         check_range(self, "held_out", "[0, 1)")
         check_range(self, "margin", "[0, inf)")
         check_range(self, "center", "[0, inf)")
-        check_rate(self, "learning_rate")
-        check_horizon(self, "learning_rate")
-        check_range(self, "max_grad_norm", "(0, inf]")
-        check_start(self)
         if self.start == "reference":
             raise SettingError(
                 "RewardModelTrainerConfig.start must be 'random' or a folder with a model, got "
@@ -128,6 +138,7 @@ class RewardModelTrainer:
     """A learned reward for token tasks. `learn(n)` sees n pairs; as an agent it is the reference.
 
     Attributes:
+        settings: the configuration with its preset filled in.
         reward: what has learned; it scores texts, and is a `reward=` of a token task.
         pairs: what it learns from.
         held_out: pairs that it does not learn from.
@@ -151,18 +162,21 @@ class RewardModelTrainer:
         seed: int,
         device: str = "cpu",
     ) -> None:
-        self.env, self.config, self.settings, self.num_timesteps = env, config, config, 0
+        self.settings = s = filled(config, PRESETS, READERS)
+        self.env, self.config, self.num_timesteps = env, config, 0
         self.rng = generator(seed, Stream.AGENT, 0)
         self.prediction_rng = generator(seed, Stream.AGENT, 1)
         self.task = text_task(env, "RewardModelTrainer")
-        sizes = {name: getattr(config, name) or size for name, size in SMALL.items()}
+        sizes = {name: getattr(s, name) or size for name, size in SMALL.items()}
         self.reward: TextReward = starting_reward(
-            config.start,
+            s.start,
             self.task,
             **sizes,
             rng=generator(seed, Stream.AGENT, 2),
             device=resolve_device(device),
         )
+        if s.head == "normal":
+            self._draw_head(generator(seed, Stream.AGENT, 3))
         self.policy = self.reward  # what is trained and saved
         self.beta, self.episodes = 0.0, Finished()
         self.optimizer = torch.optim.Adam(self.reward.parameters(), lr=1.0, fused=True)
@@ -174,14 +188,14 @@ class RewardModelTrainer:
 
     def update(self, rows: NDArray[np.int64]) -> None:
         """A gradient step on these pairs."""
-        c, pairs = self.config, _rows(self.pairs, rows)
-        rate = rate_at(c.learning_rate, self.num_timesteps - len(rows), c.total_timesteps)
+        s, pairs = self.settings, _rows(self.pairs, rows)
+        rate = rate_at(s.learning_rate, self.num_timesteps - len(rows), s.total_timesteps)
         self.optimizer.zero_grad()
         chosen = self.reward.evaluate(pairs.chosen, pairs.chosen_lengths)
         rejected = self.reward.evaluate(pairs.rejected, pairs.rejected_lengths)
-        loss = bradley_terry_loss(chosen, rejected, c.margin, c.center)
+        loss = bradley_terry_loss(chosen, rejected, s.margin, s.center)
         loss.backward()
-        norm = clipped_step(self, rate, c.max_grad_norm)
+        norm = clipped_step(self, rate, s.max_grad_norm)
         both = torch.stack([chosen, rejected]).detach().double()
         difference = (both[0] - both[1]).cpu().numpy()
         self.metrics = RewardModelTrainerMetrics(
@@ -276,15 +290,22 @@ class RewardModelTrainer:
         """
         restore_data(self, found, "preferences")
 
+    def _draw_head(self, rng: np.random.Generator) -> None:
+        """The weights of the head from N(0, 1 / (d + 1)); its constant stays 0."""
+        width = self.reward.network.width
+        drawn = rng.standard_normal(width).astype(np.float32) / math.sqrt(width + 1)
+        with torch.no_grad():
+            self.reward.head[:-1] = torch.from_numpy(drawn)
+
     def gather(self) -> None:
         """Draws or reads the pairs, and holds some of them out."""
-        c, self.data_state = self.config, generator_state(self.data_rng)
-        found = self.task.preferences(c.n_pairs, rng=self.data_rng, source=c.preferences)
+        s, self.data_state = self.settings, generator_state(self.data_rng)
+        found = self.task.preferences(s.n_pairs or 1, rng=self.data_rng, source=s.preferences)
         n = len(found.prompt_lengths)
         order = self.data_rng.permutation(n)
-        out = min(int(c.held_out * n), n - 1)
+        out = min(int(s.held_out * n), n - 1)
         self.held_out, self.pairs = _rows(found, order[:out]), _rows(found, order[out:])
-        self.epochs = Epochs(n - out, c.batch_size, self.rng)
+        self.epochs = Epochs(n - out, s.batch_size, self.rng)
 
     def data_digest(self) -> str:
         """Of what it learns from."""

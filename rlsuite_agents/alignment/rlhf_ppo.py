@@ -178,6 +178,11 @@ class RLHFPPO:
     ) -> None:
         self.settings = filled(config, PRESETS, READERS)
         set_up(self, env, config, seed, device, value_head=True)
+        if self.settings.kl_control == "adaptive" and self.beta == 0:
+            raise SettingError(
+                "RLHFPPO's kl_control 'adaptive' multiplies beta, and 0 stays 0: set beta above 0, "
+                "or kl_control='fixed'."
+            )
         take_texts(self, seed, config.n_texts)
 
     def update(self, batch: TextBatch) -> None:

@@ -1,11 +1,18 @@
 """Supervised fine-tuning, SFT: the likelihood of given texts (Ouyang et al. 2022, section 3.5).
 
-    L = - Σ_i Σ_t log π(y_{i,t} | x_i, y_{i,<t}) / Σ_i |y_i|
+    L = - Σ_i Σ_t log π(y_{i,t} | x_i, y_{i,<t}) / Z
 
 over the new tokens of a minibatch, EOS included; prompts are read and not learned. The texts are
 drawn from the task's reference policy, each the best of `best_of` by the task's reward, or read
 from a file. What comes out is saved as a folder, from which other agents start and which the
 environment takes as its reference.
+
+Preset "exact" has Z = b T, b texts of at most T tokens: each text weighs the same in whatever
+minibatch it stands, and the gradient is that of the likelihood of all texts in the mean. Preset
+"paper" takes 32 texts a step (Ouyang et al. 2022, appendix C.1) and Z = Σ_i |y_i|, the mean over
+the tokens of the minibatch (Huang et al. 2024): a text weighs less beside long ones.
+
+Differs from the papers: no dropout, no warm-up, and a rate that falls, if it does, on a line.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +40,7 @@ from rlsuite_agents.parts.text_agent import (
     Precision,
     action_probabilities,
     check_shared,
+    filled,
     load,
     save,
     set_up,
@@ -51,19 +59,26 @@ from rlsuite_agents.parts.text_update import clipped_step
 
 __all__ = ["SFT", "SFTConfig", "SFTMetrics"]
 
+EXACT = {"aggregate": "constant", "n_texts": 4_096, "best_of": 1, "batch_size": 64}
+PRESETS = {"exact": EXACT, "paper": {**EXACT, "aggregate": "token", "batch_size": 32}}
+READERS = {name: ("texts", ("reference",)) for name in ("n_texts", "best_of")}
+CHOICES = {"aggregate": ("constant", "token")}
+
 ROWS = 1024
 """Texts of a pass in which nothing is learned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SFTConfig:
-    """Settings of `SFT`."""
+    """Settings of `SFT`. None stands for the preset's value."""
 
+    preset: Literal["exact", "paper"] = "exact"
     texts: str = "reference"  # drawn from the reference policy, or a file of JSON lines
-    n_texts: int = 4_096  # that are drawn; a file is read whole
-    best_of: int = 1  # texts of which the best rewarded one is kept, when they are drawn
+    n_texts: int | None = None  # that are drawn
+    best_of: int | None = None  # texts of which the best rewarded one is kept, when they are drawn
     held_out: float = 0.1  # share of the texts that is not learned from, in [0, 1)
-    batch_size: int = 64  # texts of a gradient step
+    aggregate: Literal["constant", "token"] | None = None  # Z of the loss
+    batch_size: int | None = None  # texts of a gradient step
     learning_rate: float | str = 0.003  # of Adam, above 0, or "lin_x"
     total_timesteps: int | None = None  # horizon of a rate that falls, in texts
     max_grad_norm: float = 1.0  # above 0
@@ -74,19 +89,17 @@ class SFTConfig:
     precision: Precision = "float32"  # of matrix products
 
     def __post_init__(self) -> None:
-        check_shared(self, {}, {})
-        for name in ("n_texts", "best_of", "batch_size"):
-            check_count(self, name, 1)
+        if filled(self, PRESETS, READERS) is not self:
+            return  # the filled ones were checked when they were made
+        check_shared(self, READERS, CHOICES)
+        for name in ("best_of", "batch_size"):
+            if getattr(self, name) is not None:
+                check_count(self, name, 1)
         check_range(self, "held_out", "[0, 1)")
         if self.start == "reference":
             raise SettingError(
                 "SFTConfig.start must be 'random' or a folder with a model: what is added to a "
                 "reference is no model alone, got 'reference'."
-            )
-        if self.best_of > 1 and self.texts != "reference":
-            raise SettingError(
-                "SFTConfig.best_of is read only where texts is 'reference', and it is "
-                f"{self.texts!r}: leave best_of out, got {self.best_of}."
             )
 
 
@@ -108,6 +121,7 @@ class SFT:
     """Supervised fine-tuning for token tasks. `learn(n)` sees n texts.
 
     Attributes:
+        settings: the configuration with its preset filled in.
         policy: what has learned.
         texts: what it learns from.
         held_out: texts that it does not learn from.
@@ -135,7 +149,7 @@ class SFT:
     def __init__(
         self, env: Any, config: SFTConfig = SFTConfig(), *, seed: int, device: str = "cpu"
     ) -> None:
-        self.settings = config
+        self.settings = filled(config, PRESETS, READERS)
         set_up(self, env, config, seed, device)
         self.session = Session(env, seed)  # never begun: no step is taken
         self.data_rng = generator(seed, Stream.DATA)
@@ -147,10 +161,10 @@ class SFT:
         rate = rate_at(s.learning_rate, self.num_timesteps - len(rows), s.total_timesteps)
         self.optimizer.zero_grad()
         total, entropy, count = self._likelihood(texts, rows)
-        loss = -total / count
-        loss.backward()
+        z = count if s.aggregate == "token" else len(rows) * self.task.max_new_tokens
+        (-total / z).backward()
         norm = clipped_step(self, rate, s.max_grad_norm)
-        mean = float(loss.detach())
+        mean = -float(total.detach()) / count
         self.metrics = SFTMetrics(
             num_timesteps=self.num_timesteps,
             loss=mean,

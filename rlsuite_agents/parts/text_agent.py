@@ -105,7 +105,7 @@ def check_shared(config: Any, readers: Readers, choices: Mapping[str, Sequence[s
                 f"{getattr(config, name)!r}."
             )
     for name, texts in {**choices, "precision": ("float32", "bfloat16")}.items():
-        if getattr(config, name) is not None:
+        if getattr(config, name, None) is not None:
             check_choice(config, name, texts)
     check_rate(config, "learning_rate")
     check_horizon(config, "learning_rate")
@@ -131,7 +131,7 @@ def check_start(config: Any) -> None:
 
 def _check_parts(config: Any) -> None:
     """Each part of a minibatch has a text."""
-    texts = getattr(config, "n_texts", math.inf)
+    texts = getattr(config, "n_texts", None) or math.inf
     if hasattr(config, "n_groups"):
         texts = config.group_size * config.n_groups
     parts = getattr(config, "minibatches", 1) * getattr(config, "microbatches", 1)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from registry.errors import DivergenceError
+from registry.errors import DivergenceError, SettingError
 from registry.texts import TextBatch
 from rlsuite_agents.functional.text_policy import log_ratio, shaped_rewards, token_weights
 from rlsuite_agents.parts.metrics import tell
@@ -65,20 +65,35 @@ class Texts:
         batch: as it was written.
         mask: the new tokens, EOS included.
         log_probs: of the policy that wrote.
-        reference: of the reference.
+        reference: of the reference; asked for where the KL divergence is wanted.
         rewards: of the texts [n].
     """
 
     def __init__(self, policy: Any, batch: TextBatch) -> None:
         self.policy, self.batch = policy, batch
         self.mask = torch.from_numpy(batch.mask).to(policy.device)
-        self.log_probs, self.reference, self.rewards = (
+        self.log_probs, self._reference, self.rewards = (
             torch.from_numpy(np.asarray(values, np.float32)).to(policy.device)
             for values in (batch.log_probs, batch.ref_log_probs, batch.rewards)
         )
         b = batch
         self._rows = b.tokens, b.lengths, b.prompt_lengths
         self._base = policy.base_of(*self._rows, b.mask.shape[1])
+
+    @property
+    def reference(self) -> Tensor:
+        """Log-probabilities of the reference.
+
+        Raises:
+            SettingError: it never writes one of the texts: the divergence from it is infinite.
+        """
+        if np.isneginf(self.batch.ref_log_probs).any():
+            raise SettingError(
+                "the policy has written a token that the task masks, since its reference policy "
+                "never writes it: KL(π ‖ ref) is infinite. Take start='reference', which cannot "
+                "write it, or a reference without weights of 0."
+            )
+        return self._reference
 
     def evaluate(self, rows: NDArray[np.int64]) -> TextOutputs:
         """What the policy says now of some of them, with gradient."""
@@ -90,9 +105,8 @@ class Texts:
 
 def penalised(texts: Texts, beta: float, kind: Any) -> Tensor:
     """The rewards of all tokens with the KL term in them, [n, T]; see `shaped_rewards`."""
-    return shaped_rewards(
-        texts.rewards, texts.log_probs, texts.reference, texts.mask, beta=beta, kl=kind
-    )
+    reference = texts.reference if beta else texts.log_probs  # at 0 nothing is paid for it
+    return shaped_rewards(texts.rewards, texts.log_probs, reference, texts.mask, beta=beta, kl=kind)
 
 
 def penalties(texts: Texts, beta: float, kind: Any) -> Tensor:

@@ -211,6 +211,7 @@ PLANTED = [
     ("accumulation_invariance", EachPartAlone, {}, "aggregate, microbatches"),
     ("kl_penalty_lowers_kl", WrongSign, {}, "kl_in, kl_estimator"),
     ("settings_used", TopK, {"settings": {"top_k": 50}}, "nothing reads top_k=50"),
+    ("settings_used", RLOO, {"settings": {"clip_range": 0.1}}, "0.1 clips nothing: with one gradi"),
 ]
 
 

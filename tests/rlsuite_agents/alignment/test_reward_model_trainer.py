@@ -56,6 +56,17 @@ def test_it_knows_nothing_at_first():
     assert model.metrics.difference == 0
 
 
+def test_the_paper_s_head_is_drawn():
+    """N(0, 1 / (d + 1)), d = 255: a mean square of 1/256, four standard errors of it allowed."""
+    model = agent(preset="paper", width=255, heads=1)
+    head = model.reward.head.detach().numpy()
+    assert head[-1] == 0
+    assert np.mean(head[:-1] ** 2) * 256 == pytest.approx(1.0, abs=4 * math.sqrt(2 / 255))
+    other = agent(preset="paper", width=255, heads=1, seed=1).reward.head.detach().numpy()
+    assert not np.array_equal(head, other)
+    assert model.report(model.pairs).log_loss != pytest.approx(math.log(2))
+
+
 def test_the_margin_is_in_the_loss():
     """All scores 0 and a margin of 1: -log σ(-1)."""
     model = agent(margin=1.0)
@@ -195,7 +206,7 @@ def test_preferences_of_a_file_and_other_ones(tmp_path):
     file = tmp_path / "pairs.jsonl"
     line = '{"prompt": "ab", "chosen": "c", "rejected": "f"}\n'
     file.write_text(line)
-    model = agent(preferences=str(file), learning_rate=0.01).learn(100)
+    model = agent(preferences=str(file), n_pairs=None, learning_rate=0.01).learn(100)
     score = model.reward.score(np.array([[0, 1, 2, 6], [0, 1, 5, 6]]), np.array([4, 4]))
     assert score[0] > score[1] + 1
     with pytest.raises(SettingError, match="no pair was held out"):
@@ -224,6 +235,8 @@ def test_padding_is_never_scored():
         ({"margin": -1.0}, r"margin must be a number in \[0, inf\)"),
         ({"center": -1.0}, r"center must be a number in \[0, inf\)"),
         ({"n_pairs": 0}, "n_pairs must be a whole number of at least 1"),
+        ({"preferences": "x.jsonl", "n_pairs": 3}, "n_pairs is read only where preferences is"),
+        ({"head": "ones"}, "head must be one of 'zero', 'normal', got 'ones'"),
         ({"start": "folder", "heads": 2}, "heads is the shape of a new transformer"),
     ],
 )

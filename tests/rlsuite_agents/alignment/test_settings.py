@@ -9,7 +9,16 @@ import pytest
 
 import rlsuite
 from registry.errors import SettingError, UnsupportedSpaceError
-from rlsuite_agents.alignment import best_of_n, dpo, gdpo, grpo, rlhf_ppo, rloo
+from rlsuite_agents.alignment import (
+    best_of_n,
+    dpo,
+    gdpo,
+    grpo,
+    reward_model_trainer,
+    rlhf_ppo,
+    rloo,
+    sft,
+)
 from rlsuite_agents.alignment.best_of_n import BestOfNConfig
 from rlsuite_agents.alignment.dpo import DPOConfig
 from rlsuite_agents.alignment.gdpo import GDPOConfig
@@ -26,6 +35,8 @@ MODULES = {
     "RLHFPPO": rlhf_ppo,
     "BestOfN": best_of_n,
     "DPO": dpo,
+    "SFT": sft,
+    "RewardModelTrainer": reward_model_trainer,
 }
 
 
@@ -79,6 +90,7 @@ def test_presets_of_grpo_are_the_choices_of_their_papers():
         (RLOOConfig, {"clip_range": 0.0}, "clip_range must be a number in"),
         (RLOOConfig, {"ratio_level": "word"}, "ratio_level must be one of"),
         (RLOOConfig, {"learning_rate": "lin_0.1"}, "set total_timesteps"),
+        (RLOOConfig, {"total_timesteps": 9}, "total_timesteps is read only where a rate falls"),
         (RLOOConfig, {"start": "some/folder", "width": 64}, "width is the shape of a new"),
         (RLOOConfig, {"precision": "int8"}, "precision must be one of"),
         (
@@ -144,6 +156,15 @@ def test_an_environment_without_texts_is_refused(name):
     agent_type = getattr(MODULES[name], name)
     with pytest.raises(UnsupportedSpaceError, match=f"{name} learns on token tasks"):
         agent_type(gym.make("CartPole-v1"), seed=0)
+
+
+def test_a_beta_of_0_is_refused_where_it_scales_something():
+    free = gym.make(TASK, beta=0.0)
+    with pytest.raises(SettingError, match=r"DPO's beta must be above 0, .* the task's own is 0"):
+        rlsuite.make_agent("rlsuite/DPO-v0", free)
+    for env, settings in ((free, {}), (gym.make(TASK), {"beta": 0.0})):
+        with pytest.raises(SettingError, match="kl_control 'adaptive' multiplies beta, and 0 stay"):
+            rlsuite.make_agent("rlsuite/RLHFPPO-v0", env, kl_control="adaptive", **settings)
 
 
 def test_beta_is_the_task_s_own_unless_it_is_given():

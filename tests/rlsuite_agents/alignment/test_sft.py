@@ -42,7 +42,7 @@ def test_stopping_is_learned(tmp_path):
     """One text, with its EOS: after it is learned, the policy writes exactly this."""
     file = tmp_path / "texts.jsonl"
     file.write_text('{"prompt": "ab", "completion": "cad"}\n')
-    sft = agent(texts=str(file), held_out=0.5, learning_rate=0.01)
+    sft = agent(texts=str(file), n_texts=None, held_out=0.5, learning_rate=0.01)
     assert len(sft.texts) == 1, "the last text is never held out"
     sft.learn(200)
     wrote = sft.policy.sample(np.array([[0, 1]]), np.array([2]), np.full((1, 5), 0.5), eos=6, pad=7)
@@ -76,6 +76,24 @@ def test_it_comes_near_the_reference_and_a_folder_of_it_is_one(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("preset", "same"), [("exact", True), ("paper", False)])
+def test_the_mean_gradient_of_minibatches_is_that_of_all_texts(preset, same):
+    """A constant divisor: each text weighs the same. That of tokens: less beside long ones."""
+    sft = agent(preset=preset, n_texts=64, held_out=0.0, max_grad_norm=1e9)
+    gradients = []
+
+    def note(closure=None):
+        parts = [p.grad.ravel() for p in sft.policy.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts).numpy().copy())
+
+    sft.optimizer.step = note
+    for rows in [np.arange(64), *np.argsort(sft.texts.lengths, kind="stable").reshape(4, 16)]:
+        sft.update(rows)
+    whole, *parts = gradients
+    apart = np.abs(np.mean(parts, axis=0) - whole).max() / np.abs(whole).max()
+    assert bool(apart < 1e-4) is same
+
+
 def test_the_best_of_many_are_better():
     env = gym.make(TASK)
     rewards = []
@@ -99,7 +117,7 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_minibatch(tmp_path):
 def test_other_texts_are_refused(tmp_path):
     file = tmp_path / "texts.jsonl"
     file.write_text('{"prompt": "ab", "completion": "cad"}\n')
-    agent(texts=str(file)).save(tmp_path / "agent")
+    agent(texts=str(file), n_texts=None).save(tmp_path / "agent")
     file.write_text('{"prompt": "ab", "completion": "cab"}\n')
     with pytest.raises(CheckpointError, match="has learned from other texts than these"):
         SFT.load(tmp_path / "agent", env=gym.make(TASK))
@@ -117,6 +135,8 @@ def test_handed_over_texts():
     [
         ({"start": "reference"}, "start must be 'random' or a folder"),
         ({"texts": "x.jsonl", "best_of": 2}, "best_of is read only where texts is 'reference'"),
+        ({"texts": "x.jsonl", "n_texts": 9}, "n_texts is read only where texts is 'reference'"),
+        ({"aggregate": "sequence"}, "aggregate must be one of 'constant', 'token', got 'seq"),
         ({"held_out": 1.0}, r"held_out must be a number in \[0, 1\)"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"start": "folder", "width": 8}, "width is the shape of a new transformer"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import rlsuite
-from registry.errors import CheckpointError, DivergenceError
+from registry.errors import CheckpointError, DataError, DivergenceError, SettingError
 from rlsuite_agents.functional.preference import (
     decoupled_group_advantages,
     dpo_loss,
@@ -363,3 +363,30 @@ def test_a_gradient_that_is_not_finite_ends_the_training():
         agent.update(batch)
     for name, array in agent.policy.arrays("policy").items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def without_b():
+    """The task whose reference never writes b."""
+    return gym.make(TASK, reference=[[1, 0, 1, 1, 1, 1, 1]] * 6)
+
+
+def test_a_token_that_the_reference_never_writes_is_named():
+    """Where its divergence counts; a policy on the reference cannot write it."""
+    settings = {**SMALL, "n_groups": 8}
+    for name, more in (("RLOO", {}), ("GRPO", {"preset": "paper"})):
+        agent = make(name, without_b(), start="random", **settings, **more)
+        with pytest.raises(SettingError, match="its reference policy never writes it: KL"):
+            agent.learn(500)
+    free = make("RLOO", without_b(), start="random", kl_in="none", **settings).learn(500)
+    assert free.metrics.kl == math.inf
+    batch = written(make("RLOO", without_b(), **settings).learn(500), n=400)
+    new = np.arange(batch.tokens.shape[1]) >= batch.prompt_lengths[:, None]
+    assert not np.any(new & (batch.tokens == 1))
+
+
+def test_a_preference_for_what_the_reference_never_writes_is_named(tmp_path):
+    line = '{"prompt": "ab", "chosen": "%s", "rejected": "%s"}\n'
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(line % ("c", "d") + "\n" + line % ("c", "fb"))
+    with pytest.raises(DataError, match=r"preference 2 of .* never writes what was rejected"):
+        make("DPO", without_b(), preferences=str(file))

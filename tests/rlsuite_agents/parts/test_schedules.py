@@ -44,9 +44,7 @@ def test_what_falls_needs_a_horizon():
         SettingError, match="set total_timesteps to the steps of the whole training"
     ):
         check_horizon(SimpleNamespace(a="lin_1", total_timesteps=None), "a")
-    with pytest.raises(
-        SettingError, match=r'only where a rate falls: .* write a as "lin_x", got 5'
-    ):
+    with pytest.raises(SettingError, match=r'where a rate falls: .* write a as "lin_x", got 5'):
         check_horizon(SimpleNamespace(a=0.1, total_timesteps=5), "a")
     with pytest.raises(SettingError, match="total_timesteps must be a whole number of at least 1"):
         check_horizon(SimpleNamespace(a=0.1, total_timesteps=0), "a")

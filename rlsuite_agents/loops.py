@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -58,12 +58,14 @@ class Session:
         """Takes one action. `number` is the step's, for errors."""
         before, mask = self.tape.observation, self.mask
         self.over = True  # should anything fail, the next call starts afresh
-        after, reward, terminated, truncated, info = self.env.step(action)
-        if not (self.is_valid(after) and math.isfinite(reward)):
-            raise InvalidObservationError(
-                f"step {number}, action {action!r}: the environment returned the observation "
-                f"{after!r:.80} and the reward {reward!r}; one is not finite or not in its space."
-            )
+        answer = self.env.step(action)
+        try:
+            after, reward, terminated, truncated, info = answer
+            good = self.is_valid(after) and math.isfinite(reward)
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise wrong_step(answer, f"step {number}, action {action!r}: the environment returned")
         self.tape.add(action, after, info)
         ends = bool(terminated), bool(truncated)
         self.over = ends[0] or ends[1]
@@ -161,6 +163,24 @@ def check_steps(total_timesteps: object) -> int:
             f"total_timesteps must be a whole number of at least 0, got {total_timesteps!r}."
         )
     return int(total_timesteps)  # type: ignore[call-overload]
+
+
+def wrong_step(answer: Any, what: str) -> InvalidObservationError:
+    """What an environment should not have answered to an action, as a sentence."""
+    if not (isinstance(answer, tuple) and len(answer) == 5):
+        return InvalidObservationError(
+            f"{what} {answer!r:.200}; it should return the five values observation, reward, "
+            "terminated, truncated, info."
+        )
+    after, reward, *_ = answer
+    if np.ndim(reward) or not isinstance(reward, SupportsFloat):
+        return InvalidObservationError(
+            f"{what} the reward {reward!r:.80}; it should be a single number."
+        )
+    return InvalidObservationError(
+        f"{what} the observation {after!r:.80} and the reward {reward!r}; one is not finite or not "
+        "in its space."
+    )
 
 
 def mask_reader(env: gym.Env[Any, Any]) -> Callable[[Any, Mapping[str, Any], bool], Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Callback
-from registry.errors import InvalidObservationError, SettingError
+from registry.errors import DivergenceError, InvalidObservationError, SettingError
 from rlsuite_agents.loops import check_steps
 from rlsuite_agents.parts.actor_critic import ActorCritic
 from rlsuite_agents.parts.checkpoint import Checkpoint
@@ -18,6 +18,7 @@ from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.heads import Head
 from rlsuite_agents.parts.lanes import lanes_of
 from rlsuite_agents.parts.normalizer import ObservationNormalizer, RewardNormalizer
+from rlsuite_agents.parts.optimizers import NoFiniteNorm
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 
 __all__ = ["Collector", "learn_in_lanes"]
@@ -137,10 +138,14 @@ def learn_in_lanes(agent: Any, total_timesteps: int, callback: Callback | None) 
 
     Raises:
         SettingError: the number of steps is not whole or is negative.
+        DivergenceError: the gradient is not finite any more.
     """
     budget = check_steps(total_timesteps) + agent.unspent
     while budget >= agent.config.num_envs:
-        budget -= agent.step()
+        try:
+            budget -= agent.step()
+        except NoFiniteNorm as error:
+            raise DivergenceError(f"step {agent.num_timesteps}: {error}") from error
         if callback is not None and callback(agent) is False:
             budget = 0
     agent.unspent = budget

@@ -20,7 +20,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from registry.catalogue import registry
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, InvalidObservationError
 from rlsuite_agents.parts.checkpoint import generator_state, restore_generator
 
 __all__ = ["Tape", "capture", "decode", "encode", "layers", "restore"]
@@ -60,7 +60,12 @@ class Tape:
             self.direct = _stateful(env) is not None
         elif not self.direct:
             self.start = generator_state(_generator(env))
-        observation, info = env.reset(seed=seed)
+        answer: Any = env.reset(seed=seed)
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
+            raise InvalidObservationError(
+                f"reset returned {answer!r:.200}; it should return the pair (observation, info)."
+            )
+        observation, info = answer
         self.actions = []
         self.observation, self.info = observation, info
         return observation, info

@@ -57,13 +57,15 @@ class Encoder:
             images: whether the network behind reads images; if not, they are rows as all others.
 
         Raises:
-            UnsupportedSpaceError: it is or holds a space of another kind, or is an image of which
-                `image_of` cannot tell the channels.
+            UnsupportedSpaceError: it is or holds a space of another kind, has no numbers in it, or
+                is an image of which `image_of` cannot tell the channels.
         """
         self.image = image_of(space) if images else None
         self.dtype: Any = np.float32 if self.image is None else np.uint8
         self.leaves = leaves = _leaves(space, ())
         self.size = sum(leaf.size for leaf in leaves)
+        if not self.size:
+            raise UnsupportedSpaceError(f"there are no numbers to learn from in {space}.")
         # One scatter for the one-hot cells of all leaves, one copy for each of the other leaves.
         self._plain: list[tuple[int, int, int]] = []  # leaf, first column, end
         self._hot: list[int] = []  # leaves
@@ -121,7 +123,7 @@ class Encoder:
         """
         values = [_find(observation, leaf) for leaf in self.leaves]
         single = values[0].ndim == len(self.leaves[0].shape)
-        n = 1 if single else len(values[0])
+        n = 1 if single or not values[0].ndim else len(values[0])
         for leaf, value in zip(self.leaves, values, strict=True):
             if value.shape != (leaf.shape if single else (n, *leaf.shape)):
                 raise InvalidObservationError(

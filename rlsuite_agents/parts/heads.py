@@ -89,6 +89,8 @@ class Gaussian:
             raise UnsupportedSpaceError(
                 f"Box actions must be of a floating-point type, got {space}."
             )
+        if 0 in space.shape:
+            raise UnsupportedSpaceError(f"there is nothing to choose in {space}.")
         self.space, self.size = space, math.prod(space.shape)
         self.action_shape = (self.size,)
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from rlsuite_agents.parts.compiled import kept
 from rlsuite_agents.parts.networks import Layers
 
-__all__ = ["ActivationName", "Network", "Parameters", "layer_shapes", "orthogonal"]
+__all__ = ["ActivationName", "Network", "Parameters", "layer_shapes", "orthogonal", "quiet"]
 
 ActivationName = Literal["tanh", "relu"]
 Floats = NDArray[np.float32]
+quiet = np.errstate(over="ignore", invalid="ignore")
+"""For the arithmetic of networks: a training that diverges ends in a sentence, not in warnings."""
 MOST_SIZES = 16
 """Batch sizes whose buffers are kept: where episodes leave gaps, the last minibatch varies."""
 
@@ -98,6 +100,7 @@ class Network:
             for array in layer:
                 array[:] = rng.uniform(-bound, bound, array.shape)
 
+    @quiet
     def forward(self, x: Floats) -> Floats:
         """Outputs [B, outputs] for inputs [B, inputs]."""
         buffers = self._buffers_of(len(x))
@@ -114,6 +117,7 @@ class Network:
                 np.tanh(out, out=out)
         return buffers.inputs[-1]
 
+    @quiet
     def backward(
         self, d_out: Floats, *, parameters: bool = True, inputs: bool = False
     ) -> Floats | None:

@@ -16,9 +16,13 @@ from rlsuite_agents.functional.optimizers import adam_step, clip_scale, rmsprop_
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.compiled import kept
 from rlsuite_agents.parts.device_parameters import DeviceAdam, DeviceParameters, DeviceRMSProp
-from rlsuite_agents.parts.mlp_gradient import Parameters
+from rlsuite_agents.parts.mlp_gradient import Parameters, quiet
 
-__all__ = ["Adam", "RMSProp", "adam", "finite_norms", "rmsprop"]
+__all__ = ["Adam", "NoFiniteNorm", "RMSProp", "adam", "finite_norms", "rmsprop"]
+
+
+class NoFiniteNorm(DivergenceError):
+    """The norm of a gradient is not finite; whoever counts the steps says at which one."""
 
 
 class Adam:
@@ -29,6 +33,7 @@ class Adam:
         self.first = np.zeros_like(parameters.vector)
         self.second = np.zeros_like(parameters.vector)
 
+    @quiet
     def step(self, learning_rate: float, max_norm: float = math.inf) -> float:
         """One step down the gradient; returns its norm before it was clipped to `max_norm`."""
         p, norm = self.parameters, gradient_norm(self.parameters)
@@ -61,6 +66,7 @@ class RMSProp:
         self.parameters, self.eps = parameters, eps
         self.second = np.zeros_like(parameters.vector)
 
+    @quiet
     def step(self, learning_rate: float, max_norm: float = math.inf) -> float:
         """One step down the gradient; returns its norm before it was clipped to `max_norm`."""
         p, norm = self.parameters, gradient_norm(self.parameters)
@@ -94,15 +100,15 @@ def rmsprop(
 
 
 def gradient_norm(parameters: Parameters) -> float:
-    """The Euclidean norm of the whole gradient; raises `DivergenceError` unless it is finite."""
+    """The Euclidean norm of the whole gradient; raises `NoFiniteNorm` unless it is finite."""
     norm = math.sqrt(float(np.dot(parameters.gradient, parameters.gradient)))
     return float(finite_norms(np.array([norm]))[0])
 
 
 def finite_norms(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The norms of gradients, [M]; raises `DivergenceError` unless all are finite."""
+    """The norms of gradients, [M]; raises `NoFiniteNorm` unless all are finite."""
     if not np.isfinite(norms).all():
-        raise DivergenceError(
+        raise NoFiniteNorm(
             f"the norm of the gradient is {norms[~np.isfinite(norms)][0]}: the training has "
             "diverged, and stops before the weights do. Lower the learning rate, or normalise "
             "rewards and observations."

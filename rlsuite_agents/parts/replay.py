@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, SettingError
 from rlsuite_agents.functional.sum_tree import draw_leaves, empty_tree, set_leaves
 from rlsuite_agents.functional.value_based import importance_weights
 from rlsuite_agents.parts.checkpoint import Checkpoint
@@ -81,18 +81,29 @@ class Replay:
             n_steps: n.
             gamma: γ.
             alpha: α of P ∝ (|δ| + 1e-6)^α (Schaul et al. 2016, eq. 1); None draws evenly.
+
+        Raises:
+            SettingError: there is not so much memory.
         """
         self.capacity, self.n_steps, self.gamma, self.alpha = capacity, n_steps, gamma, alpha
         self.added = 0
-        self.features, self.ahead = (np.zeros((capacity, width), dtype) for _ in "xy")
-        self.actions: NDArray[Any] = np.zeros(capacity, np.int64)
-        if continuous:
-            self.actions = np.zeros((capacity, n_actions), np.float32)
-        self.rewards, self.discounts = (np.zeros(capacity, np.float32) for _ in "xy")
+        try:
+            self.features, self.ahead = (np.zeros((capacity, width), dtype) for _ in "xy")
+            self.actions: NDArray[Any] = np.zeros(capacity, np.int64)
+            if continuous:
+                self.actions = np.zeros((capacity, n_actions), np.float32)
+            self.rewards, self.discounts = (np.zeros(capacity, np.float32) for _ in "xy")
+            self.tree = empty_tree(capacity if alpha is not None else 1)
+        except (MemoryError, ValueError) as error:  # ValueError: NumPy cannot count so far
+            gigabytes = 2e-9 * capacity * width * np.dtype(dtype).itemsize
+            raise SettingError(
+                f"buffer_size is {capacity}: so many observations of {width} numbers, and those "
+                f"that follow them, take {gigabytes:,.0f} GB, and there is not so much memory. "
+                "Lower buffer_size."
+            ) from error
         # allowed in S' and in S: [capacity, A] from the first mask on
         self.masks: NDArray[np.bool_] = EVERYTHING
         self.masks_here: NDArray[np.bool_] = EVERYTHING
-        self.tree = empty_tree(capacity if alpha is not None else 1)
         self.highest = 1.0  # weight of what is new: the largest so far (Schaul, algorithm 1)
         self._n_actions = n_actions
         # of each lane, oldest first: features, action, mask or True, return so far, its discount

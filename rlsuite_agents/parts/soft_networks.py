@@ -133,6 +133,8 @@ class SquashedNetworks(SoftNetworks):
                 "SAC squashes Box actions into their bounds: they must be finite, of a "
                 f"floating-point type, got {space}."
             )
+        if 0 in space.shape:
+            raise UnsupportedSpaceError(f"there is nothing to choose in {space}.")
         self.space, self.size, self._inputs = space, int(np.prod(space.shape)), inputs
         super().__init__((inputs, 2 * self.size), (inputs + self.size, 1), *rest)
 

@@ -176,3 +176,40 @@ def test_a_new_instance_asks_the_agent_to_forget():
     assert learn_online(Watcher(env), 5).forgotten == 3
     env.first_info = {"new_instance": False}
     assert learn_online(Watcher(env), 5).forgotten == 0
+
+
+class Answers(Script):
+    """Answers this to the first action."""
+
+    def __init__(self, answer, first=None):
+        super().__init__(LINE, at(0))
+        self.answer, self.first_answer = answer, first
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed) if self.first_answer is None else self.first_answer
+
+    def step(self, action):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ((at(1), 1.0, False, {}), "step 1, action .: the environment returned .*the five values"),
+        (at(1), "returned array.*the five values observation, reward, terminated, truncated, info"),
+        (None, "returned None; it should return the five values"),
+        ((at(1), None, False, False, {}), "the reward None; it should be a single number"),
+        ((at(1), np.zeros(2), False, False, {}), "the reward array.*it should be a single number"),
+        ((at(1), "1", False, False, {}), "the reward '1'; it should be a single number"),
+    ],
+    ids=str,
+)
+def test_answers_to_an_action_that_are_none(answer, sentence):
+    with pytest.raises(InvalidObservationError, match=sentence):
+        learn_online(Watcher(Answers(answer)), 1)
+
+
+@pytest.mark.parametrize("answer", [at(1), np.zeros(2), (at(1), {}, {}), (at(1), None)], ids=str)
+def test_answers_to_a_reset_that_are_none(answer):
+    with pytest.raises(InvalidObservationError, match=r"should return the pair \(observation, i"):
+        learn_online(Watcher(Answers(None, answer)), 1)

@@ -15,7 +15,12 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorWrapper
 from gymnasium.wrappers import TimeLimit
 
-from registry.errors import InvalidObservationError, SettingError, UnsupportedSpaceError
+from registry.errors import (
+    DivergenceError,
+    InvalidObservationError,
+    SettingError,
+    UnsupportedSpaceError,
+)
 from rlsuite_agents.deep.a2c import A2C, A2CConfig
 from rlsuite_agents.deep.actor_critic import ActorCritic, ActorCriticConfig
 from rlsuite_agents.deep.dqn import DQN, DQNConfig
@@ -268,3 +273,17 @@ def test_numbers_that_do_not_fit(name):
 def test_cuda_that_is_not_there_is_refused(name):
     with pytest.raises(SettingError, match="torch finds no CUDA device here; use 'cpu'"):
         agent(name, World(), device="cuda")
+
+
+@every_agent
+def test_a_training_that_diverges_ends_in_one_sentence(name):
+    """Warnings are errors here: NumPy gives none on the way."""
+    a = agent(name, TimeLimit(World(), 7), learning_rate=1e38)
+    with pytest.raises(DivergenceError, match=r"^step \d+: the (norm|loss|critics).* is (nan|inf)"):
+        a.learn(400)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_actions_without_numbers_are_refused(name):
+    with pytest.raises(UnsupportedSpaceError, match="there is nothing to choose in Box"):
+        agent(name, World(action_space=spaces.Box(-1, 1, (0,))))

@@ -84,6 +84,7 @@ def _stack(samples):
         (spaces.Box(-1, 1, (2,)), np.array([np.inf, 0]), "holds NaN or infinity"),
         (spaces.Box(-1, 1, (2,)), np.array(["a", "b"]), "must be numbers"),
         (spaces.Box(-1, 1, (2,)), (np.zeros(2), {}), "whole answer of env.reset"),
+        (spaces.Box(-1, 1, (2,)), 0.0, r"must have shape \(2,\), .* got shape \(\)"),
         (DICT, {"a": 0}, "no entry 'b'"),
         (DICT, 4, "no entry 'a'"),
         (DICT, {**OBSERVATION, "b": np.zeros((2, 2), int)}, "entry 'b' must have shape"),
@@ -104,4 +105,10 @@ def test_one_refuses_a_batch():
 )
 def test_other_spaces_are_refused(space):
     with pytest.raises(UnsupportedSpaceError, match="networks read observations of Discrete"):
+        Encoder(space)
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 1, (0,)), spaces.Dict(a=spaces.Box(0, 1, (2, 0)))])
+def test_spaces_without_numbers_are_refused(space):
+    with pytest.raises(UnsupportedSpaceError, match="there are no numbers to learn from in"):
         Encoder(space)

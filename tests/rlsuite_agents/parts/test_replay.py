@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry.errors import CheckpointError
+from registry.errors import CheckpointError, SettingError
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.heads import EVERYTHING
 from rlsuite_agents.parts.lanes import Stepped
@@ -190,3 +190,11 @@ def test_a_checkpoint_with_an_index_out_of_range_is_refused(name):
     found = Checkpoint(path=Path("x"), config=None, arrays=arrays, state={})
     with pytest.raises(CheckpointError, match=rf"'replay.{name}' should hold numbers in \[0, "):
         replay(n_steps=2).restore(found)
+
+
+@pytest.mark.parametrize("capacity", [10**13, 10**30])
+def test_more_than_the_memory_holds_is_refused(capacity):
+    """10^13 x 2 x 4 numbers of 4 bytes are 320,000 GB."""
+    gigabytes = f"{capacity * 32 // 10**9:,}" if capacity == 10**13 else ""
+    with pytest.raises(SettingError, match=rf"buffer_size is {capacity}: .* {gigabytes}.* GB, and"):
+        Replay(capacity, 4, 2, gamma=0.9)

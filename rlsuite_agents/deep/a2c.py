@@ -33,13 +33,7 @@ from rlsuite_agents.parts.metrics import of_advantages, tell
 from rlsuite_agents.parts.optimizers import finite_norms, rmsprop
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
-from rlsuite_agents.parts.settings import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_range,
-    check_widths,
-)
+from rlsuite_agents.parts.settings import check_count, check_flag, check_network, check_range
 
 __all__ = ["A2C", "A2CConfig", "A2CMetrics"]
 
@@ -75,8 +69,7 @@ class A2CConfig:
             check_range(self, name, "(0, inf]")
         for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
             check_flag(self, name)
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch", none=True)
+        check_network(self, none=True)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
         if self.normalize_advantage and self.num_envs * self.n_steps < 2:

@@ -36,13 +36,7 @@ from rlsuite_agents.parts.mlp_gradient import Parameters
 from rlsuite_agents.parts.optimizers import adam, finite_norms
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
-from rlsuite_agents.parts.settings import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_range,
-    check_widths,
-)
+from rlsuite_agents.parts.settings import check_count, check_flag, check_network, check_range
 
 __all__ = ["ActorCritic", "ActorCriticConfig", "ActorCriticMetrics"]
 
@@ -76,8 +70,7 @@ class ActorCriticConfig:
             check_range(self, "max_grad_norm", "(0, inf]")
         for name in ("discount_states", "normalize_observations", "normalize_rewards"):
             check_flag(self, name)
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_network(self)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
 

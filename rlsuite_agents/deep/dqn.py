@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.contracts import Callback
-from registry.errors import DivergenceError, SettingError
+from registry.errors import DivergenceError
 from registry.seeding import Stream, generator
 from rlsuite_agents.functional.exploration import epsilon_greedy, epsilon_greedy_probabilities
 from rlsuite_agents.functional.value_based import LARGEST_Q, LOSS, MEAN_ERROR, MEAN_Q
@@ -43,16 +43,19 @@ from rlsuite_agents.parts.replay import Replay
 from rlsuite_agents.parts.rollout import EpisodeTotals
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
 from rlsuite_agents.parts.settings import (
-    check_choice,
     check_count,
     check_flag,
+    check_network,
     check_range,
-    check_widths,
+    check_replay,
+    check_unread,
     hidden_layers,
 )
 from rlsuite_agents.parts.spaces import discrete_size, single_spaces
 
 __all__ = ["DQN", "DQNConfig", "DQNMetrics"]
+
+PRIORITY = ("priority_alpha", "priority_beta", "priority_beta_steps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,25 +88,18 @@ class DQNConfig:
     activation: Literal["tanh", "relu"] = "relu"  # between them
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "buffer_size", "batch_size", "train_freq", "n_steps"):
+        check_replay(self)
+        for name in ("n_steps", "target_update_interval", "exploration_steps", *PRIORITY[2:]):
             check_count(self, name, 1)
-        for name in ("target_update_interval", "exploration_steps", "priority_beta_steps"):
-            check_count(self, name, 1)
-        check_count(self, "learning_starts", 0)
-        check_count(self, "gradient_steps", -1)
-        for name in ("exploration_initial_eps", "exploration_final_eps", "gamma", "priority_alpha"):
+        for name in ("exploration_initial_eps", "exploration_final_eps", *PRIORITY[:2]):
             check_range(self, name, "[0, 1]")
-        check_range(self, "priority_beta", "[0, 1]")
-        check_range(self, "tau", "(0, 1]")
         check_range(self, "max_grad_norm", "(0, inf]")
         for name in ("double", "dueling", "prioritized"):
             check_flag(self, name)
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch", none=True)
+        check_network(self, none=True)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
-        if self.gradient_steps == 0:
-            raise SettingError("DQNConfig.gradient_steps must be at least 1, or -1, got 0.")
+        check_unread(self, PRIORITY, "prioritized is True", unless=self.prioritized)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

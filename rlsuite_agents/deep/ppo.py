@@ -34,13 +34,7 @@ from rlsuite_agents.parts.metrics import of_advantages, tell
 from rlsuite_agents.parts.optimizers import adam, finite_norms
 from rlsuite_agents.parts.rollout import EpisodeTotals, Rollout
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
-from rlsuite_agents.parts.settings import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_range,
-    check_widths,
-)
+from rlsuite_agents.parts.settings import check_count, check_flag, check_network, check_range
 
 __all__ = ["PPO", "PPOConfig", "PPOMetrics"]
 
@@ -81,8 +75,7 @@ class PPOConfig:
             check_range(self, "target_kl", "(0, inf]")
         for name in ("normalize_advantage", "normalize_observations", "normalize_rewards"):
             check_flag(self, name)
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch", none=True)
+        check_network(self, none=True)
         check_rate(self, "learning_rate")
         check_rate(self, "clip_range")
         check_rate(self, "clip_range_vf", none=True)

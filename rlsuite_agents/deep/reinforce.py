@@ -43,8 +43,8 @@ from rlsuite_agents.parts.settings import (
     check_choice,
     check_count,
     check_flag,
+    check_network,
     check_range,
-    check_widths,
 )
 
 __all__ = ["Reinforce", "ReinforceConfig", "ReinforceMetrics"]
@@ -86,8 +86,7 @@ class ReinforceConfig:
         for name in ("normalize_observations", "normalize_rewards"):
             check_flag(self, name)
         check_choice(self, "baseline", ("value", "mean", "none"))
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_network(self)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
         if self.baseline == "mean" and self.episodes_per_update < 2:

@@ -41,7 +41,7 @@ from rlsuite_agents.parts.optimizers import Adam
 from rlsuite_agents.parts.replay import Replay
 from rlsuite_agents.parts.rollout import EpisodeTotals
 from rlsuite_agents.parts.schedules import check_horizon, check_rate, rate_at
-from rlsuite_agents.parts.settings import check_choice, check_count, check_range, check_widths
+from rlsuite_agents.parts.settings import check_network, check_range, check_replay, check_unread
 from rlsuite_agents.parts.soft_networks import SquashedNetworks, soft_networks
 from rlsuite_agents.parts.soft_policy import (
     action_probabilities,
@@ -75,19 +75,11 @@ class SACConfig:
     activation: Literal["tanh", "relu"] = "relu"  # between them
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "buffer_size", "batch_size", "train_freq"):
-            check_count(self, name, 1)
-        check_count(self, "learning_starts", 0)
-        check_count(self, "gradient_steps", -1)
-        check_range(self, "gamma", "[0, 1]")
-        check_range(self, "tau", "(0, 1]")
+        check_replay(self)
         self._check_entropy()
-        check_choice(self, "activation", ("tanh", "relu"))
-        check_widths(self, "net_arch")
+        check_network(self)
         check_rate(self, "learning_rate")
         check_horizon(self, "learning_rate")
-        if self.gradient_steps == 0:
-            raise SettingError("SACConfig.gradient_steps must be at least 1, or -1, got 0.")
 
     def _check_entropy(self) -> None:
         check_range(self, "ent_coef_init", "(0, inf]")
@@ -97,15 +89,11 @@ class SACConfig:
             return
         if isinstance(self.ent_coef, str):
             raise SettingError(
-                f"SACConfig.ent_coef must be 'auto' or a number in [0, inf], got {self.ent_coef!r}."
+                f"SACConfig.ent_coef must be 'auto' or a number in [0, inf], got "
+                f"{self.ent_coef!r}; the α that 'auto' begins with is ent_coef_init."
             )
         check_range(self, "ent_coef", "[0, inf]")
-        for name, default in (("target_entropy", None), ("ent_coef_init", 1.0)):
-            if getattr(self, name) != default:
-                raise SettingError(
-                    f"SACConfig.{name} is read where ent_coef is 'auto', which learns α; here it "
-                    f"is {self.ent_coef!r}: leave {name} out."
-                )
+        check_unread(self, ("target_entropy", "ent_coef_init"), "ent_coef is 'auto'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,10 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_flag",
+    "check_network",
     "check_range",
+    "check_replay",
+    "check_unread",
     "check_widths",
     "hidden_layers",
 ]
@@ -52,6 +56,43 @@ def check_flag(config: Any, name: str) -> None:
         raise SettingError(f"{type(config).__name__}.{name} must be True or False, got {value!r}.")
 
 
+def check_network(config: Any, *, none: bool = False) -> None:
+    """Checks `activation` and `net_arch`, which may be None with `none`; raises `SettingError`."""
+    check_choice(config, "activation", ("tanh", "relu"))
+    check_widths(config, "net_arch", none=none)
+
+
+def check_replay(config: Any) -> None:
+    """Checks what agents with a replay memory have in common; raises `SettingError`."""
+    for name in ("num_envs", "buffer_size", "batch_size", "train_freq"):
+        check_count(config, name, 1)
+    check_count(config, "learning_starts", 0)
+    check_count(config, "gradient_steps", -1)
+    check_range(config, "gamma", "[0, 1]")
+    check_range(config, "tau", "(0, 1]")
+    name = type(config).__name__
+    if config.gradient_steps == 0:
+        raise SettingError(f"{name}.gradient_steps must be at least 1, or -1, got 0.")
+    if config.batch_size > config.buffer_size:
+        raise SettingError(
+            f"{name}.batch_size must be at most buffer_size, {config.buffer_size}, got "
+            f"{config.batch_size}."
+        )
+
+
+def check_unread(config: Any, names: Sequence[str], where: str, *, unless: bool = False) -> None:
+    """Raises `SettingError` where a setting that nobody reads is not the default.
+
+    `where`: when the settings are read, for the error. `unless`: whether that is so.
+    """
+    for field in dataclasses.fields(config):
+        if not unless and field.name in names and getattr(config, field.name) != field.default:
+            raise SettingError(
+                f"{type(config).__name__}.{field.name} is read where {where}: set that, or leave "
+                f"{field.name} out."
+            )
+
+
 def check_widths(config: Any, name: str, *, none: bool = False) -> None:
     """Raises `SettingError` unless the setting is a tuple of widths; a list becomes one.
 
@@ -64,7 +105,8 @@ def check_widths(config: Any, name: str, *, none: bool = False) -> None:
     if any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
         raise SettingError(
             f"{type(config).__name__}.{name} must be a tuple of whole numbers of at least 1, the "
-            f"widths of hidden layers, got {value!r}."
+            "widths of hidden layers, such as (64, 64), on the command line [64,64]; got "
+            f"{value!r}."
         )
     object.__setattr__(config, name, widths)
 

@@ -165,6 +165,11 @@ def test_a_loss_without_bounds_ends_the_training():
         ({"gamma": 1.1}, "gamma must be a number in"),
         ({"ent_coef": -0.1}, "ent_coef must be a number in"),
         ({"ent_coef": "automatic"}, "ent_coef must be 'auto' or a number in"),
+        (
+            {"ent_coef": "auto_0.1"},
+            "got 'auto_0.1'; the α that 'auto' begins with is ent_coef_init",
+        ),
+        ({"batch_size": 33, "buffer_size": 32}, "batch_size must be at most buffer_size, 32, got"),
         ({"ent_coef_init": 0}, "ent_coef_init must be a number in"),
         ({"target_entropy": "auto"}, "target_entropy must be a number in"),
         ({"ent_coef": 0.1, "target_entropy": -1.0}, "target_entropy is read where ent_coef is"),

@@ -385,8 +385,8 @@ class Evaluator:
             invariant=invariant,
             seed=seed,
             metrics={
-                **figures,
                 "mean_length": float(np.mean([record.length for record in records])),
+                **figures,  # of other texts, all of them of the same
             },
             notes=tuple(note for note in [*notes, _spread_note(records)] if note),
         )

@@ -71,6 +71,9 @@ def text_figures(
     if limit is not None and limit < inner.max_new_tokens:
         return {}, ""
     rng = generator(seed, Stream.POLICY, texts)  # the episodes' own end at texts - 1
-    found = dict(inner.sampled_metrics(_Stated(policy, inner, greedy), texts, rng=rng))
-    del found["expected_reward"]  # the episodes' own mean return stands for it
-    return found, f"kl, objective and the other metrics are sample estimates from {texts} texts"
+    found = inner.sampled_metrics(_Stated(policy, inner, greedy), texts, rng=rng)
+    note = (
+        f"the metrics are sample estimates from {texts} texts, which are not the episodes played: "
+        "objective is their own expected_reward less beta times their kl, not the return above"
+    )
+    return found, note

@@ -59,7 +59,7 @@ def scored(blank: RunRecord, final: Evaluation) -> RunRecord:
 
 def _metrics(final: Evaluation) -> Mapping[str, float]:
     if reward_only(final):
-        return {**final.metrics, REWARD: final.mean_return}
+        return {REWARD: final.mean_return, **final.metrics}  # of the texts that objective is of
     best = final.best_stationary_return
     return final.metrics if best is None else {**final.metrics, "best_stationary_return": best}
 

@@ -38,6 +38,9 @@ def test_estimates_agree_with_the_exact_figures():
     for name in ("kl", "eos_rate", "mean_length", "perplexity", "distinct_1", "distinct_2"):
         assert found.metrics[name] == pytest.approx(exact.metrics[name], rel=0.1), name
     assert any("sample estimates from 2000 texts" in note for note in found.notes)
+    assert any("which are not the episodes played" in note for note in found.notes)
+    paid = found.metrics["expected_reward"] - gym.make(ID).unwrapped.beta * found.metrics["kl"]
+    assert found.metrics["objective"] == pytest.approx(paid), "of the same texts"
     assert not any("sample estimate" in note for note in exact.notes)
 
 

@@ -17,6 +17,15 @@ from registry.specs import AgentSpec, TaskSpec, imported_id, load_entry_point
 
 __all__ = ["build_agent", "check_fit", "make_agent", "make_config", "make_environment", "train_env"]
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "alpha": ("step_size",),
+    "discount": ("gamma",),
+    "exploration_fraction": ("exploration_steps",),
+    "learning_rate": ("step_size",),
+    "lr": ("learning_rate", "step_size"),
+}
+"""What other libraries call settings, and what they are called here; not every agent has them."""
+
 MADE_BY_GYMNASIUM = ("max_episode_steps", "render_mode", "disable_env_checker")
 """Keywords that `gymnasium.make` itself takes, whatever the environment."""
 
@@ -35,7 +44,7 @@ def make_agent(
         id: Id of the agent, such as `"rlsuite/QLearning-v0"`; `rlsuite list agents` shows all.
         env: The environment to learn in, or the id of one. An agent of several environments
             (`num_envs` above 1) is given a vector environment of that many; from an id it is made
-            here.
+            here, and so it is from a single environment, of which copies are made from its spec.
         seed: Root of all that the agent draws, at least 0.
         device: `"cpu"`, `"cuda"` or `"auto"`.
         **settings: Settings of the agent, over the defaults of its id; its page in
@@ -46,7 +55,7 @@ def make_agent(
 
     Raises:
         UnknownIdError: no agent, or no environment, has this id; the nearest one is named.
-        SettingError: an unknown setting, or a value outside its range.
+        SettingError: an unknown setting, a value outside its range, or no environment.
         UnsupportedSpaceError: the agent cannot act in this environment's spaces.
     """
     spec = registry.agent_spec(id)
@@ -56,7 +65,24 @@ def make_agent(
     if isinstance(env, str):
         task = registry.task_spec(env)
         env = train_env(spec, config, lambda k: make_environment(task))
+    elif isinstance(env, gym.Env):
+        env = _with_copies(spec, config, env)
+    elif not isinstance(env, VectorEnv):
+        raise SettingError(
+            f"{id!r} learns in an environment: give a gymnasium.Env, a VectorEnv or an id, got "
+            f"{env!r:.80}."
+        )
     return build_agent(spec, agent_type, config, env, seed=seed, device=device)
+
+
+def _with_copies(spec: AgentSpec, config: Any, env: gym.Env[Any, Any]) -> Any:
+    """The environment, in a vector with copies of it where the agent wants several."""
+    if width_of(spec, config) > 1 and env.spec is None:
+        raise SettingError(
+            f"num_envs is {width_of(spec, config)}, but {env} has no spec to make copies from; "
+            "make it with gym.make, or give an id or a SyncVectorEnv."
+        )
+    return train_env(spec, config, lambda k: gym.make(env.spec) if k and env.spec else env)
 
 
 def build_agent(
@@ -116,7 +142,9 @@ def make_config(spec: AgentSpec, agent_type: Any, settings: Mapping[str, Any]) -
     known = [field.name for field in dataclasses.fields(config_type) if field.init]
     for name in settings:
         if name not in known:
-            hint = did_you_mean(name, known) or f" Its settings: {', '.join(known) or 'none'}."
+            usual = [here for here in ELSEWHERE.get(name, ()) if here in known]
+            hint = f" Did you mean {usual[0]!r}?" if usual else did_you_mean(name, known)
+            hint = hint or f" Its settings: {', '.join(known) or 'none'}."
             raise SettingError(f"{spec.id!r} has no setting {name!r}.{hint}")
     merged = {**spec.settings, **settings}
     return config_type(**{name: _tuples(value) for name, value in merged.items()})

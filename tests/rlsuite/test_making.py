@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
@@ -71,6 +72,21 @@ def test_settings_go_over_those_of_the_id_and_lists_become_tuples():
 def test_an_unknown_setting_names_the_nearest_one():
     with pytest.raises(SettingError, match=r"no setting 'stepsize'. Did you mean 'step_size'"):
         rlsuite.make_agent("rlsuite/QLearning-v0", "rlsuite/GridWorld-v0", stepsize=0.1)
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "here"),
+    [
+        ("DQN", "exploration_fraction", "exploration_steps"),
+        ("DQN", "lr", "learning_rate"),
+        ("QLearning", "lr", "step_size"),
+        ("QLearning", "learning_rate", "step_size"),
+    ],
+)
+def test_what_a_setting_is_called_elsewhere_is_known(agent, name, here):
+    task = "rlsuite/GridWorld-v0"
+    with pytest.raises(SettingError, match=f"no setting '{name}'. Did you mean '{here}'"):
+        rlsuite.make_agent(f"rlsuite/{agent}-v0", task, **{name: 0.1})
 
 
 def test_an_unknown_setting_far_from_all_lists_them():
@@ -141,6 +157,30 @@ def test_a_vectorized_agent_is_given_so_many_environments():
     with pytest.raises(UnsupportedSpaceError, match=r"one environment at a time"):
         build_agent(spec(), Plain, config, env, seed=0, device="cpu")
     env.close()
+
+
+def test_a_single_environment_is_copied():
+    """What the class does by itself, bit for bit; sub-environment 0 is the one that was given."""
+    settings = {"num_envs": 3, "n_steps": 8, "batch_size": 8, "n_epochs": 1}
+    env = gym.make("CartPole-v1", max_episode_steps=9)
+    agent = rlsuite.make_agent("rlsuite/PPO-v0", env, seed=0, **settings).learn(24)
+    assert agent.env.envs[0] is env
+    assert [one.spec.max_episode_steps for one in agent.env.envs] == [9] * 3
+    config = type(agent.config)(**settings)
+    twin = type(agent)(gym.make("CartPole-v1", max_episode_steps=9), config, seed=0).learn(24)
+    vectors = (one.networks.parameters.vector for one in (agent, twin))
+    np.testing.assert_array_equal(*vectors)
+    env.unwrapped.spec = None
+    with pytest.raises(SettingError, match=r"num_envs is 3, but .* has no spec to make copies"):
+        rlsuite.make_agent("rlsuite/PPO-v0", env.unwrapped, **settings)
+
+
+@pytest.mark.parametrize("env", [None, object(), gym.make])
+def test_what_is_no_environment_is_refused(env):
+    with pytest.raises(
+        SettingError, match=r"PPO-v0' learns in an environment: give a gymnasium\.E"
+    ):
+        rlsuite.make_agent("rlsuite/PPO-v0", env)
 
 
 def test_every_registered_agent_can_be_made(tmp_path):

@@ -140,7 +140,12 @@ def _prompt(prompt: Any, vocabulary: Vocabulary, limit: int | None) -> tuple[int
 
 
 def check_texts(
-    tokens: Any, lengths: Any, shape: TextShape = DEFAULT_SHAPE, prompt_lengths: Any = 2
+    tokens: Any,
+    lengths: Any,
+    shape: TextShape = DEFAULT_SHAPE,
+    prompt_lengths: Any = 2,
+    *,
+    other_prompts: bool = False,
 ) -> tuple[Ints, Ints]:
     """Tokens [B, W] and lengths [B] as int64 arrays, right-padded texts or prefixes of texts.
 
@@ -151,6 +156,7 @@ def check_texts(
         lengths: Of both together.
         shape: The tokens that there are.
         prompt_lengths: Of the prompts alone, [B] or one for all.
+        other_prompts: Whether a reset may name prompts besides the shape's; EOS may be in them.
 
     Raises:
         InvalidObservationError: they are no whole numbers of these shapes, a length leaves no
@@ -173,7 +179,7 @@ def check_texts(
         )
     places, starts, ends = np.arange(width), starts[:, None], lengths[:, None]
     may_be_eos = (places == ends - 1) & (places >= starts)
-    if any(shape.eos in prompt for prompt in shape.prompts):
+    if other_prompts or any(shape.eos in prompt for prompt in shape.prompts):
         may_be_eos |= places < starts
     known = (tokens >= 0) & (tokens < shape.size)
     wrong = (places < ends) & ~(known & ((tokens != shape.eos) | may_be_eos))

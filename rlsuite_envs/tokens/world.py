@@ -183,7 +183,9 @@ class TokenWorld:
                 "the prompts of this task are of unlike lengths: pass prompt_lengths, [B]."
             )
         given = starts[0] if prompt_lengths is None else prompt_lengths
-        tokens, lengths = check_texts(tokens, lengths, self.shape, given)
+        tokens, lengths = check_texts(
+            tokens, lengths, self.shape, given, other_prompts=not self.tabulated
+        )
         begin = np.broadcast_to(np.asarray(given, np.int64), lengths.shape)
         cut, limit = self.cut(tokens, lengths), begin + self.shape.max_new_tokens
         wrong = (lengths > limit) | (cut & (lengths != limit))

@@ -106,6 +106,10 @@ def test_a_task_without_a_table_takes_other_prompts():
     vector = token_generation(2, **LARGE)
     vector.reset(seed=0, options={"prompt": [3, 0]})
     assert vector._row(1) == {"prompt": [3, 0], "written": []}
+    env.reset(options={"prompt": [1, 2]})  # EOS begins texts here, as it does in GPT-2
+    observation, reward, *_ = env.step(1)
+    text = observation["tokens"][None], np.array([observation["length"]])
+    assert env.score(*text, np.array([2])) == reward == 1 + 2 + 1 - 3
     with pytest.raises(SettingError, match="a prompt of this task has at most 2 tokens; got 3"):
         env.reset(options={"prompt": [3, 0, 0]})
     with pytest.raises(SettingError, match="from 0 to 3, those of the vocabulary"):

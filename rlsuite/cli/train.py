@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,14 @@ from rlsuite.cli.options import AGENT, DEVICE, ENV_SET, ENVIRONMENT, SEED, SET, 
 from rlsuite.cli.values import parse_assignments
 
 if TYPE_CHECKING:
+    from registry.specs import AgentSpec
     from rlsuite.running.saved_steps import CheckpointRules
     from rlsuite.running.training_run import TrainingResult
 
 __all__ = ["train"]
+
+HORIZON = "total_timesteps"
+"""The setting of agents with rates that fall."""
 
 
 def train(
@@ -78,6 +82,8 @@ def train(
     possible return, the score (1 is perfect, 0 is playing at random) and the regret. Ctrl-C and
     SIGTERM stop the training between two steps; with --save or --checkpoint-every what was learned
     so far is kept. Watchdogs say once of each kind what goes wrong, with cause and remedy.
+    Rates such as --set learning_rate=lin_1e-3 fall to 0 over these steps, unless
+    --set total_timesteps says otherwise.
 
     Example:  `rlsuite train rlsuite/QLearning-v0 rlsuite/GridWorld-v0 --steps 20000
     --set step_size=0.2 --save q.safetensors`
@@ -95,7 +101,9 @@ def train(
             environment,
             steps=steps,
             seed=seed,
-            settings=parse_assignments(settings or (), "--set"),
+            settings=_with_horizon(
+                spec, parse_assignments(settings or (), "--set"), steps, environment
+            ),
             env_settings=parse_assignments(env_settings or (), "--env-set"),
             save=save,
             device=device,
@@ -111,6 +119,21 @@ def train(
             store=store,
         )
     _tell(result, save)
+
+
+def _with_horizon(
+    spec: AgentSpec, settings: dict[str, Any], steps: int | None, environment: str
+) -> dict[str, Any]:
+    """The settings; where a rate falls and no horizon is set, it is the steps of the training."""
+    from registry.catalogue import registry
+
+    falls = any(isinstance(value, str) and value.startswith("lin_") for value in settings.values())
+    if not falls or HORIZON in {**spec.settings, **settings}:
+        return settings
+    total = registry.task_spec(environment).total_timesteps if steps is None else steps
+    config_type = getattr(spec.load(), "config_type", None)
+    takes = HORIZON in getattr(config_type, "__dataclass_fields__", ())
+    return {**settings, HORIZON: total} if takes and total else settings
 
 
 def _rules(every: int | None, folder: Path | None, resume: bool) -> CheckpointRules | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -60,6 +61,26 @@ def test_settings_and_keywords_reach_agent_and_environment(cli):
     assert '"epsilon": 0.5' in Path("q.safetensors").read_bytes().decode("latin-1").replace(
         "\\", ""
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "horizon"),
+    [
+        (["--steps", "40"], 40),
+        (["--steps", "40", "--set", "total_timesteps=80"], 80),
+        ([], 100),  # of the task
+    ],
+)
+def test_rates_fall_over_the_steps_of_the_training(cli, more, horizon, monkeypatch):
+    from registry.catalogue import registry
+
+    task = registry.task_spec(GRID)
+    monkeypatch.setattr(registry, "task_spec", lambda _: replace(task, total_timesteps=100))
+    words = ["--set", "learning_rate=lin_1e-3", "--set", "n_steps=20", "--set", "batch_size=20"]
+    shown = cli("train", "rlsuite/PPO-v0", GRID, *words, *more, "--save", "p", "--episodes", "1")
+    assert shown.code == 0, shown.err
+    kept = Path("p").read_bytes().decode("latin-1").replace("\\", "")
+    assert f'"total_timesteps": {horizon}' in kept
 
 
 def test_an_untrained_agent_and_an_environment_without_an_answer_key(cli):

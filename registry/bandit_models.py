@@ -120,8 +120,9 @@ class ContextualModel:
     """One run of a contextual bandit, drawn beforehand: nothing is left to chance but the policy.
 
     Attributes:
-        contexts: What is seen before each decision, float64 [T, d], C-contiguous, equal to the
-            float32 observation of the environment.
+        contexts: What is seen before each decision, float64 [T, d], or [T, K, d] where arms have
+            features of their own; C-contiguous, equal to the float32 observation of the
+            environment.
         means: Expected reward of each arm given the context, [T, K].
         rewards: What each arm would pay, [T, K]: potential outcomes, of which one is ever shown.
 
@@ -135,10 +136,10 @@ class ContextualModel:
 
     def __post_init__(self) -> None:
         shapes = self.contexts.shape, self.means.shape, self.rewards.shape
-        if {len(shape) for shape in shapes} != {2} or len({shape[0] for shape in shapes}) != 1:
+        if len(shapes[1]) != 2 or shapes[0][:-1] not in (shapes[1][:1], shapes[1]):
             raise SettingError(
-                "contexts [T, d], means [T, K] and rewards [T, K] must have the same T; got the "
-                f"shapes {shapes[0]}, {shapes[1]} and {shapes[2]}."
+                "contexts [T, d] or [T, K, d], means [T, K] and rewards [T, K] must have the same "
+                f"T and K; got the shapes {shapes[0]}, {shapes[1]} and {shapes[2]}."
             )
         if shapes[1] != shapes[2]:
             raise SettingError(f"means {shapes[1]} and rewards {shapes[2]} must have one shape.")

@@ -190,11 +190,11 @@ def _runs(
 
 def _compiled(agent: Any, model: ContextualModel, rng: Any, steps: Any, simple: Any) -> Any:
     linear, played = agent.model, np.empty(model.horizon, np.int64)
-    x = np.ones(len(linear.beliefs.ax))
-    arrays = model.contexts, model.means, model.rewards
+    x, contexts = np.ones(len(linear.beliefs.ax)), model.contexts.reshape(model.horizon, -1)
+    arrays = contexts, model.means, model.rewards
     _loop_of(linear.rules)(linear.beliefs, x, arrays, rng, steps, played, simple)
     if model.horizon >= LOOK:
-        warn_of_scales((model.contexts[:LOOK] ** 2).mean(axis=0), type(agent).__name__)
+        warn_of_scales((contexts[:LOOK] ** 2).mean(axis=0), type(agent).__name__)
     return played
 
 
@@ -226,7 +226,7 @@ def _loop_of(rules: LinearRules) -> Any:
 
 def _spaces_of(model: ContextualModel) -> Detached:
     """An environment that only has the spaces of a run."""
-    shape = (model.contexts.shape[1],)
+    shape = model.contexts.shape[1:]
     return Detached(Box(-np.inf, np.inf, shape, np.float32), Discrete(model.means.shape[1]))
 
 

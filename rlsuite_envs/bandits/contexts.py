@@ -22,10 +22,10 @@ Payment = Literal["uniform", "bernoulli", "exact"]
 
 
 class Contexts:
-    """C equally likely contexts of d features, with a payoff for each of them and each of A arms.
+    """C equally likely contexts, with a payoff for each of them and each of A arms.
 
     Args:
-        contexts: What is seen, float32 [C, d].
+        contexts: What is seen, float32 [C, d], or [C, A, d] where arms have features of their own.
         means: Expected rewards, float64 [C, A].
         space: The observation space.
         payment: How an arm pays.
@@ -78,8 +78,8 @@ class Contexts:
     def features(self) -> Sequence[float]:
         """The present context; zeros before the first reset, to keep its place."""
         if self.now is None:
-            return [0.0] * self.contexts.shape[1]
-        features: list[float] = self.contexts[self.now].tolist()
+            return [0.0] * self.contexts[0].size
+        features: list[float] = self.contexts[self.now].ravel().tolist()
         return features
 
     def known(self) -> bool:

@@ -16,16 +16,24 @@ from rlsuite_envs.bandits.contexts import Contexts
 from rlsuite_envs.checks import check_count, check_real
 from rlsuite_envs.rendering.arms import Bounds
 
-__all__ = ["ContextualBandit", "all_contexts", "draw_network", "draw_theta", "linear_means"]
+__all__ = [
+    "ContextualBandit",
+    "all_contexts",
+    "draw_network",
+    "draw_signs",
+    "draw_theta",
+    "linear_means",
+]
 
 LARGEST_TABLE = 2**22
-"""Largest number of (context, arm) pairs: the answer key enumerates them."""
+"""Largest number of (context, arm) pairs, or of their features: the answer key enumerates them."""
 
 NOISE, STEEPNESS, HIDDEN = 1.0, 2.0, 16
 
 ABOVE_0 = "a number from 1e-12 to 1e12"
 
 Payoff = Literal["linear", "logistic", "neural"]
+Features = Literal["context", "arms"]
 
 
 class ContextualBandit(Bandit):
@@ -42,6 +50,10 @@ class ContextualBandit(Bandit):
       else 0;
     * `"neural"`: v_a . relu(W x), of one hidden layer that the arms share.
 
+    With `features="arms"` one θ serves all arms, each of which shows features of its own: those of
+    arm a are x_j z_aj, with signs z_a of its own, and stand in x's place above; the observation has
+    a row for each arm (Chu et al. 2011).
+
     Draws: a reset takes one uniform u for the first context, number floor(2^d u). A step takes two:
     u for the reward, which is the expected one plus noise (2u - 1), or logistic: 1 where u is less
     than it; then one for the next context.
@@ -52,12 +64,15 @@ class ContextualBandit(Bandit):
 
     Args:
         d: Features of a context, at least 1.
-        n_arms: Number of arms, at least 1; 2^d * n_arms is at most 2^22.
+        n_arms: Number of arms, at least 1; 2^d * n_arms, or with `features="arms"` d times that, is
+            at most 2^22.
         horizon: Steps of an episode, at least 1.
         noise: Half the width of the uniform noise on the reward, at least 0; 1.0 unless given. Not
             with logistic payoffs.
-        theta_seed: Seed of θ, see `draw_theta`, or of W and v, see `draw_network`.
+        theta_seed: Seed of θ, see `draw_theta`, and of z, see `draw_signs`, or of W and v, see
+            `draw_network`.
         payoff: `"linear"`, `"logistic"` or `"neural"`.
+        features: `"context"`, or `"arms"`: a row for each arm; not with neural payoffs.
         nonzero: How many features of each θ_a matter, 1 to d; None: all. Not with neural payoffs.
         steepness: Of logistic payoffs, above 0; 2.0 unless given.
         hidden: Hidden units of neural payoffs, at least 1; 16 unless given.
@@ -76,22 +91,29 @@ class ContextualBandit(Bandit):
         noise: float | None = None,
         theta_seed: int = 0,
         payoff: Payoff = "linear",
+        features: Features = "context",
         nonzero: int | None = None,
         steepness: float | None = None,
         hidden: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         d, n_arms = check_count("d", d), check_count("n_arms", n_arms)
-        _check_size(d, n_arms)
+        own = _check_features(features)
+        _check_size(d, n_arms, d if own else 1)
         seed = check_count("theta_seed", theta_seed, low=0)
-        _check_payoff(payoff, noise=noise, nonzero=nonzero, steepness=steepness, hidden=hidden)
-        contexts = all_contexts(d)
+        given = {"noise": noise, "nonzero": nonzero, "steepness": steepness, "hidden": hidden}
+        _check_payoff(payoff, features=features if own else None, **given)
+        contexts = shown = all_contexts(d)
         if payoff == "neural":
             units = check_count("hidden", HIDDEN if hidden is None else hidden)
             means = neural_means(contexts, *draw_network(d, n_arms, units, seed))
         else:
-            self.theta = draw_theta(d, n_arms, seed, _check_nonzero(nonzero, d))
-            means = linear_means(contexts, self.theta)
+            weights = draw_theta(d, 1 if own else n_arms, seed, _check_nonzero(nonzero, d))
+            self.theta = weights
+            if own:
+                signs = draw_signs(d, n_arms, seed)
+                shown, weights = contexts[:, None] * signs, weights * signs
+            means = linear_means(contexts, weights)
         if payoff == "logistic":
             slope = STEEPNESS if steepness is None else steepness
             means = logistic(means, check_real("steepness", slope, ABOVE_0, 1e-12, 1e12))
@@ -99,9 +121,9 @@ class ContextualBandit(Bandit):
         self.noise = check_real("noise", NOISE if noise is None else noise, least, 0.0, math.inf)
         binary = payoff == "logistic"
         self._contexts = Contexts(
-            contexts,
+            shown,
             means,
-            Box(-1.0, 1.0, (d,), np.float32),
+            Box(-1.0, 1.0, shown.shape[1:], np.float32),
             payment="bernoulli" if binary else "uniform",
             noise=0.0 if binary else self.noise,
         )
@@ -128,6 +150,15 @@ def draw_theta(d: int, n_arms: int, seed: int, nonzero: int | None = None) -> ND
         ranks = rng.random((n_arms, d)).argsort(axis=1).argsort(axis=1)
         theta = np.where(ranks < nonzero, theta, 0.0)
     return theta / np.sqrt((theta * theta).sum(axis=1, keepdims=True))
+
+
+def draw_signs(d: int, n_arms: int, seed: int) -> NDArray[np.float32]:
+    """z_a for each arm, shape [n_arms, d]: -1 where a uniform is below ½, else +1.
+
+    One `random()` for each from `np.random.default_rng([seed, 1])`, arm by arm.
+    """
+    uniforms = np.random.default_rng([seed, 1]).random((n_arms, d))
+    return np.where(uniforms < 0.5, -1.0, 1.0).astype(np.float32)
 
 
 def draw_network(
@@ -180,12 +211,20 @@ def logistic(values: NDArray[np.float64], steepness: float) -> NDArray[np.float6
     return np.array(shares).reshape(values.shape)
 
 
-def _check_size(d: int, n_arms: int) -> None:
-    if d > LARGEST_TABLE.bit_length() or 2**d * n_arms > LARGEST_TABLE:
+def _check_size(d: int, n_arms: int, numbers: int) -> None:
+    if d > LARGEST_TABLE.bit_length() or 2**d * n_arms * numbers > LARGEST_TABLE:
+        entries = "2**d * n_arms" if numbers == 1 else "2**d * n_arms * d"
         raise SettingError(
-            f"2**d * n_arms must be at most {LARGEST_TABLE}, because the answer key "
+            f"{entries} must be at most {LARGEST_TABLE}, because the answer key "
             f"enumerates every context and arm; got d={d} and n_arms={n_arms}."
         )
+
+
+def _check_features(features: object) -> bool:
+    """Whether arms have features of their own; raises `SettingError` where it is neither."""
+    if features not in ("context", "arms"):
+        raise SettingError(f"features must be 'context' or 'arms', got {features!r}.")
+    return features == "arms"
 
 
 def _check_payoff(payoff: object, **settings: object) -> None:
@@ -193,7 +232,7 @@ def _check_payoff(payoff: object, **settings: object) -> None:
     ignored = {
         "linear": ("steepness", "hidden"),
         "logistic": ("noise", "hidden"),
-        "neural": ("nonzero", "steepness"),
+        "neural": ("features", "nonzero", "steepness"),
     }
     if not isinstance(payoff, str) or payoff not in ignored:
         raise SettingError(f"payoff must be 'linear', 'logistic' or 'neural', got {payoff!r}.")

@@ -100,6 +100,8 @@ def test_what_a_model_refuses(changes, sentence):
         (((4, 2), (3, 5), (3, 5)), "must have the same T"),
         (((4, 2), (4, 5), (4, 3)), "must have one shape"),
         (((4,), (4, 5), (4, 5)), "must have the same T"),
+        (((4, 3, 2), (4, 5), (4, 5)), "must have the same T and K"),
+        (((4, 5, 2), (4, 5), (3, 5)), "must have one shape"),
     ],
 )
 def test_what_a_contextual_model_refuses(shapes, sentence):

@@ -13,6 +13,7 @@ from rlsuite_envs.bandits.contextual import (
     ContextualBandit,
     all_contexts,
     draw_network,
+    draw_signs,
     draw_theta,
 )
 
@@ -66,6 +67,40 @@ def test_sparse_parameters(nonzero):
     np.testing.assert_array_equal(ContextualBandit(10, 7, nonzero=nonzero).theta, theta)
 
 
+@pytest.mark.parametrize("payoff", ["linear", "logistic"])
+def test_arms_with_features_of_their_own(payoff):
+    """Each row of an observation, times the one θ, is what its arm pays."""
+    env = ContextualBandit(3, 4, features="arms", payoff=payoff, theta_seed=2, nonzero=2)
+    assert env.observation_space.shape == (4, 3)
+    rng = np.random.default_rng([2, 1])
+    signs = [[-1.0 if rng.random() < 0.5 else 1.0 for _ in range(3)] for _ in range(4)]
+    np.testing.assert_array_equal(draw_signs(3, 4, 2), signs)
+    (theta,) = env.theta
+    np.testing.assert_array_equal(env.theta, draw_theta(3, 1, 2, 2))
+    oracle = env.oracle()
+    for x, seen, means in zip(all_contexts(3), oracle.observations(), oracle.means, strict=True):
+        np.testing.assert_array_equal(seen, x * np.array(signs))
+        z = seen.astype(float) @ theta
+        np.testing.assert_allclose(means, z if payoff == "linear" else 1 / (1 + np.exp(-2 * z)))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    info = env.step(2)[4]
+    z = float(observation[2] @ theta)
+    expected = z if payoff == "linear" else 1 / (1 + math.exp(-2 * z))
+    assert info["expected_reward"] == pytest.approx(expected)
+    run = env.contextual_model(np.random.default_rng(0))
+    assert run.contexts.shape == (1000, 4, 3)
+    if payoff == "linear":
+        np.testing.assert_allclose(run.contexts @ theta, run.means, atol=1e-12)
+
+
+def test_features_of_arms_are_drawn():
+    env = ContextualBandit(3, 4, features="arms", render_mode="ansi")
+    before = env.render()
+    env.reset(seed=0)
+    assert env.render() != before
+
+
 def test_a_run_drawn_beforehand():
     """Contexts are those of the table, noise stays within its bounds, binary rewards are binary."""
     env = ContextualBandit(4, 3, noise=0.5, horizon=2000)
@@ -99,6 +134,12 @@ def test_no_function_of_the_observation_knows_more_than_the_payoffs():
         ({"payoff": "neural", "nonzero": 2}, "nonzero=2 has no meaning with payoff='neural'"),
         ({"payoff": "neural", "hidden": 0}, "hidden must be a whole number of at least 1, got 0"),
         ({"payoff": "logistic", "steepness": 0.0}, "steepness must be a number from 1e-12 to 1e12"),
+        ({"features": "both"}, "features must be 'context' or 'arms', got 'both'"),
+        (
+            {"payoff": "neural", "features": "arms"},
+            "features='arms' has no meaning with payoff='neural'",
+        ),
+        ({"d": 18, "n_arms": 4, "features": "arms"}, "2**d * n_arms * d must be at most 4194304"),
         ({"nonzero": 0}, "nonzero must be a whole number of at least 1, got 0"),
         ({"nonzero": 11}, "nonzero must be from 1 to d=10, got 11"),
     ],

@@ -59,6 +59,7 @@ OTHERS = [
     (ClassificationBandit, {"data": (FEATURES, list("aba")), "scale": "none"}),
     (ContextualBandit, {"d": 3, "payoff": "logistic", "nonzero": 2}),
     (ContextualBandit, {"d": 3, "payoff": "neural", "hidden": 4}),
+    (ContextualBandit, {"d": 3, "features": "arms"}),
 ]
 
 

@@ -12,6 +12,7 @@ first is looked at. None of them holds state, and none draws or changes anything
     constant length     episode_length, episode_return, episodes
     dead gradients      gradient_norm, and the gradients of the hidden layers' biases
     constant return     episode_return, episodes
+    huge rewards        episode_return, episode_length
 
 An agent that does not tell one of these numbers is not watched for that fault.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "Detector",
     "EntropyCollapse",
     "GrowingQ",
+    "HugeRewards",
     "NotANumber",
     "SwingingLoss",
 ]
@@ -305,6 +307,31 @@ class ConstantReturn:
         return episodes >= self.few and gone >= self.part
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HugeRewards:
+    """Rewards of a size that no network comes to predict, and that hides all other faults.
+
+    Adam moves each weight by about the learning rate a step, whatever the size of the error.
+    """
+
+    limit: float = 1e6  # of the |mean reward of a step|, above 0
+
+    kind = "huge rewards"
+    fatal = False
+    sentence = (
+        "rewards are so large that a network cannot follow them: values of this size lie out of "
+        "reach of its steps, whatever the loss looks like; scale rewards to about 1 a step, or set "
+        "normalize_rewards where the agent has it."
+    )
+
+    def __post_init__(self) -> None:
+        _check(self, limit=(0, math.inf))
+
+    def sees(self, stream: Stream, facts: Facts) -> bool:
+        """Whether the fault is there after the latest update."""
+        return stream.largest_reward > self.limit and not facts.normalized_rewards
+
+
 def _check(detector: object, **ranges: tuple[float, float]) -> None:
     """Raises `SettingError` unless each setting lies strictly between its two bounds."""
     for name, (low, high) in ranges.items():
@@ -324,5 +351,6 @@ DETECTORS: tuple[Detector, ...] = (
     ConstantLength(),
     DeadGradients(),
     ConstantReturn(),
+    HugeRewards(),
 )
 """All of them."""

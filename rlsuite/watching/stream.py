@@ -34,6 +34,7 @@ class Facts:
     dimensions: int = 0
     gamma: float = 0.99
     normalized_advantages: bool = False
+    normalized_rewards: bool = False
     natural_lengths: frozenset[int] = frozenset()
     total_timesteps: float = math.inf
 
@@ -153,6 +154,7 @@ def facts_of(agent: Any, env: Any, total_timesteps: int | None = None) -> Facts:
         dimensions=math.prod(space.shape) if isinstance(space, spaces.Box) else 0,
         gamma=0.99 if gamma is None else float(gamma),
         normalized_advantages=bool(getattr(config, "normalize_advantage", False)),
+        normalized_rewards=bool(getattr(config, "normalize_rewards", False)),
         natural_lengths=_natural_lengths(env),
         total_timesteps=total_timesteps or math.inf,
     )

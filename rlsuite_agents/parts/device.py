@@ -26,7 +26,8 @@ def resolve_device(device: str, *, images: bool = False) -> torch.device:
         SettingError: another name, or `"cuda"` where torch sees no CUDA device.
     """
     if device not in ("cpu", "cuda", "auto"):
-        raise SettingError(f"device is 'cpu', 'cuda' or 'auto', got {device!r}.")
+        which = "; CUDA_VISIBLE_DEVICES says which GPU that is" if "cuda" in str(device) else ""
+        raise SettingError(f"device is 'cpu', 'cuda' or 'auto', got {device!r}{which}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingError("device is 'cuda', but torch finds no CUDA device here; use 'cpu'.")
     wanted = device == "cuda" or (device == "auto" and images and torch.cuda.is_available())

@@ -19,6 +19,7 @@ from rlsuite.watching.detectors import (
     DeadGradients,
     EntropyCollapse,
     GrowingQ,
+    HugeRewards,
     NotANumber,
     SwingingLoss,
 )
@@ -185,6 +186,22 @@ def test_constant_return(returns, episodes, total, seen):
     assert ConstantReturn().sees(stream, Facts(total_timesteps=total)) is seen
 
 
+@pytest.mark.parametrize(
+    ("returns", "lengths", "normalized", "seen"),
+    [
+        (2.1e7, 20.0, False, True),  # more than a million a step
+        (-2.1e7, 20.0, False, True),
+        (1.9e7, 20.0, False, False),
+        ([2.1e7, 20.0], 20.0, False, True),  # once is enough
+        (2.1e7, 20.0, True, False),
+        (NAN, NAN, False, False),
+    ],
+)
+def test_huge_rewards(returns, lengths, normalized, seen):
+    stream = stream_of(episode_return=returns, episode_length=lengths)
+    assert HugeRewards().sees(stream, Facts(normalized_rewards=normalized)) is seen
+
+
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.kind)
 def test_nothing_is_seen_before_the_first_update_or_without_the_numbers(detector):
     assert not detector.sees(Stream(), Facts())
@@ -205,6 +222,7 @@ def test_nothing_is_seen_before_the_first_update_or_without_the_numbers(detector
         (SwingingLoss, {"updates": 21}, "SwingingLoss.updates must be above 2 and below 21"),
         (ConstantLength, {"episodes": 50}, "ConstantLength.episodes must be above 99"),
         (DeadGradients, {"looks": True}, "DeadGradients.looks must be"),
+        (HugeRewards, {"limit": 0}, "HugeRewards.limit must be above 0"),
         (ConstantReturn, {"part": 2}, "ConstantReturn.part must be above 0 and below 1, got 2"),
     ],
 )
@@ -234,12 +252,14 @@ class Agent:
     class config:
         gamma = 0.5
         normalize_advantage = True
+        normalize_rewards = True
 
 
 def test_facts_are_taken_from_agent_and_environment():
     facts = facts_of(Agent(), TimeLimit(Fixed(), 4), 100)
     assert facts.largest_entropy == pytest.approx(math.log(10))
     assert (facts.gamma, facts.normalized_advantages) == (0.5, True)
+    assert facts.normalized_rewards
     assert facts.natural_lengths == {4, 9}
     assert (facts.dimensions, facts.total_timesteps) == (0, 100)
     pendulum = facts_of(object(), gym.make_vec("Pendulum-v1", 2, vectorization_mode="sync"))

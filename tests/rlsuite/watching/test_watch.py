@@ -70,6 +70,8 @@ FAULTS = [
     ("A2C", Noise(), 1_500, {}, "constant length"),
     ("DQN", Noise(), 1_500, {}, "constant length"),
     ("PPO", Noise(reward=1.0), 4_000, BRISK, "constant return"),
+    ("DQN", Noise(reward=1e30), 300, {}, "huge rewards"),
+    ("SAC", Noise(reward=-1e7), 150, {"net_arch": (8,)}, "huge rewards"),
 ]
 
 

@@ -20,6 +20,8 @@ def test_small_networks_stay_on_the_cpu_unless_asked():
 def test_other_names_are_refused():
     with pytest.raises(SettingError, match="device is 'cpu', 'cuda' or 'auto', got 'tpu'"):
         resolve_device("tpu")
+    with pytest.raises(SettingError, match="got 'cuda:1'; CUDA_VISIBLE_DEVICES says which GPU"):
+        resolve_device("cuda:1")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

@@ -55,5 +55,5 @@ if __name__ == "__main__":
             ends = (f"{x.mean():6.2f} ({x.min():.2f}-{x.max():.2f})" for x in (curves[-1], claims))
             print(f"{way:<35}", *ends, flush=True)
     plt.gca().set(xlabel="tokens (DPO: pairs)", ylabel="J* - J, % of J* - J(reference)")
-    plt.legend(fontsize=8)
+    plt.figlegend(fontsize=8, loc="upper center", ncols=2)
     plt.savefig("alignment_regret.png", dpi=120)

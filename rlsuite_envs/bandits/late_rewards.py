@@ -24,58 +24,76 @@ Pending = tuple[int, int, int, float, NDArray[Any]]
 """When a reward is due, number of the decision, arm, reward, what was observed before it."""
 
 
-class _Mailbox:
-    """Rewards on their way."""
+class _Late:
+    """Keeps rewards until they arrive; a wrapper derives from this and from `BanditWrapper`."""
 
-    def __init__(self) -> None:
-        self.t = 0  # the decision that comes next
+    env: Any
+    observation_space: Any
+    _due: Callable[[], int]  # with which step a reward arrives, at the latest the last one
+
+    def __init__(self, env: gym.Env[Any, Any], **keywords: Any) -> None:
+        super().__init__(env, **keywords)  # type: ignore[call-arg]
+        self._t = 0  # the decision that comes next
         self._pending: list[Pending] = []
         self._seen: Any = None
 
-    def begin(self, observation: Any) -> None:
-        """A new episode; warns where the last one was cut off before its rewards had arrived."""
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the bandit; warns where the last episode was cut off before its rewards came."""
+        observation, info = self.env.reset(seed=seed, options=options)
         if self._pending:
             warnings.warn(
-                f"a bandit was reset at step {self.t} of an episode that had not ended, and "
+                f"a bandit was reset at step {self._t} of an episode that had not ended, and "
                 f"{len(self._pending)} late rewards are lost: put a TimeLimit inside "
-                "DelayedFeedback or BatchedFeedback, not around it.",
-                stacklevel=3,
+                f"{type(self).__name__}, not around it.",
+                stacklevel=2,
             )
-        self.t, self._pending, self._seen = 0, [], observation
+        self._t, self._pending, self._seen = 0, [], observation
+        return observation, info
 
-    def post(self, due: Callable[[], int], action: Any, step: Any) -> Step:
-        """What the bandit has answered, with what arrives now instead of the reward.
+    def step(self, action: Any) -> Step:
+        """Pulls an arm, and hands over what arrives at this step instead of the reward.
 
-        Args:
-            due: Says of a reward with which step it arrives, at the latest the last one.
-            action: The arm that was pulled.
-            step: What the step of the bandit has returned; where its rewards are late already,
-                those that come with it are late once more.
+        Where rewards are late already, those that come with this step are late once more.
         """
-        observation, reward, terminated, truncated, info = step
-        new = [(self.t, int(action), float(reward), np.asarray(self._seen))]
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        new = [(self._t, int(action), float(reward), np.asarray(self._seen))]
         if "feedback" in info:
             late = info["feedback"]
             columns = (late[name].tolist() for name in ("decision_id", "action", "reward"))
             new = list(zip(*columns, late["observation"], strict=True))
-        last = math.inf if terminated or truncated else self.t
-        waiting = sorted([*self._pending, *((due(), *one) for one in new)], key=itemgetter(1))
+        last = math.inf if terminated or truncated else self._t
+        waiting = sorted([*self._pending, *((self._due(), *one) for one in new)], key=itemgetter(1))
         here = [one for one in waiting if one[0] <= last]
         self._pending = [one for one in waiting if one[0] > last]
-        info["decision_id"], info["feedback"] = self.t, _feedback(here, np.asarray(observation))
-        self.t, self._seen = self.t + 1, observation
-        total = math.fsum(one[3] for one in here)
-        return observation, total, terminated, truncated, info
+        info["decision_id"], info["feedback"] = self._t, _feedback(here, np.asarray(observation))
+        self._t, self._seen = self._t + 1, observation
+        return observation, math.fsum(one[3] for one in here), terminated, truncated, info
 
-    def state(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+    def oracle(self, horizon: int | None = None) -> BanditOracle:
+        """The answer key of whole episodes; see `Bandit.oracle`.
+
+        Raises:
+            OracleError: there is an unknown wrapper below, which may change the task, or a time
+                limit of `horizon` steps cuts rewards off.
+        """
+        oracle: BanditOracle = super().oracle()  # type: ignore[misc]
+        if horizon is not None and horizon < oracle.horizon:
+            raise OracleError(
+                f"a time limit of {horizon} steps around late rewards, whose episodes have "
+                f"{oracle.horizon}, cuts off those that are still to come: put it inside."
+            )
+        return oracle
+
+    def _state(self) -> dict[str, Any]:
         seen = None if self._seen is None else np.asarray(self._seen).tolist()
         waiting = [[*one[:4], one[4].tolist()] for one in self._pending]
-        return {"t": self.t, "seen": seen, "pending": waiting}
+        return {"t": self._t, "seen": seen, "pending": waiting}
 
-    def restore(self, state: Mapping[str, Any], dtype: Any) -> None:
-        """Goes on from a state; observations are of type `dtype`."""
-        self.t = check_count("set_state: 't'", state["t"], low=0)
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        dtype = self.observation_space.dtype
+        self._t = check_count(f"{type(self).__name__}.set_state: 't'", state["t"], low=0)
         self._seen = None if state["seen"] is None else np.array(state["seen"], dtype)
         self._pending = [
             (due, number, arm, reward, np.array(seen, dtype))
@@ -83,7 +101,7 @@ class _Mailbox:
         ]
 
 
-class DelayedFeedback(BanditWrapper):
+class DelayedFeedback(_Late, BanditWrapper):
     """The reward of a decision arrives some steps later (Joulani, György & Szepesvári 2013).
 
     `info["decision_id"]` is the number of the decision just taken, from 0 in each episode.
@@ -113,7 +131,6 @@ class DelayedFeedback(BanditWrapper):
         distribution: Literal["fixed", "geometric"] = "fixed",
     ) -> None:
         super().__init__(env, delay=delay, distribution=distribution)
-        self._mailbox = _Mailbox()
         if distribution not in ("fixed", "geometric"):
             raise SettingError(
                 f"distribution must be 'fixed' or 'geometric', got {distribution!r}."
@@ -125,40 +142,13 @@ class DelayedFeedback(BanditWrapper):
             mean = check_real("delay", delay, "a number from 1e-9 to 1e9", 1e-9, 1e9)
             self._log_stay = math.log(mean / (1.0 + mean))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Resets the bandit; warns where rewards that were still to come are lost."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._mailbox.begin(observation)
-        return observation, info
-
-    def step(self, action: Any) -> Step:
-        """Pulls an arm, and hands over what arrives at this step."""
-        return self._mailbox.post(self._due, action, self.env.step(action))
-
-    def oracle(self, horizon: int | None = None) -> BanditOracle:
-        """The answer key of whole episodes; see `Bandit.oracle`.
-
-        Raises:
-            OracleError: there is an unknown wrapper below, which may change the task, or a time
-                limit of `horizon` steps cuts rewards off.
-        """
-        return _uncut(super().oracle(), horizon)
-
-    def _state(self) -> dict[str, Any]:
-        return self._mailbox.state()
-
-    def _set_state(self, state: Mapping[str, Any]) -> None:
-        self._mailbox.restore(state, self.observation_space.dtype)
-
     def _due(self) -> int:
         if self._log_stay == 0.0:
-            return self._mailbox.t + self._steps
-        return self._mailbox.t + int(math.log(1.0 - self.np_random.random()) / self._log_stay)
+            return self._t + self._steps
+        return self._t + int(math.log(1.0 - self.np_random.random()) / self._log_stay)
 
 
-class BatchedFeedback(BanditWrapper):
+class BatchedFeedback(_Late, BanditWrapper):
     """Rewards arrive together, after every so many decisions; else as `DelayedFeedback`.
 
     Args:
@@ -171,38 +161,10 @@ class BatchedFeedback(BanditWrapper):
 
     def __init__(self, env: gym.Env[Any, Any], *, every: int) -> None:
         super().__init__(env, every=every)
-        self._mailbox = _Mailbox()
         self._every = check_count("every", every)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Resets the bandit; warns where rewards that were still to come are lost."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._mailbox.begin(observation)
-        return observation, info
-
-    def step(self, action: Any) -> Step:
-        """Pulls an arm, and hands over what arrives at this step."""
-        return self._mailbox.post(self._due, action, self.env.step(action))
-
     def _due(self) -> int:
-        return (self._mailbox.t // self._every + 1) * self._every - 1
-
-    def oracle(self, horizon: int | None = None) -> BanditOracle:
-        """The answer key of whole episodes; see `Bandit.oracle`.
-
-        Raises:
-            OracleError: there is an unknown wrapper below, which may change the task, or a time
-                limit of `horizon` steps cuts rewards off.
-        """
-        return _uncut(super().oracle(), horizon)
-
-    def _state(self) -> dict[str, Any]:
-        return self._mailbox.state()
-
-    def _set_state(self, state: Mapping[str, Any]) -> None:
-        self._mailbox.restore(state, self.observation_space.dtype)
+        return (self._t // self._every + 1) * self._every - 1
 
 
 def _feedback(arrived: list[Pending], like: NDArray[Any]) -> UserDict[str, NDArray[Any]]:
@@ -214,13 +176,3 @@ def _feedback(arrived: list[Pending], like: NDArray[Any]) -> UserDict[str, NDArr
         reward=np.array([one[3] for one in arrived], np.float64),
         observation=np.stack(seen) if seen else np.zeros((0, *like.shape), like.dtype),
     )
-
-
-def _uncut(oracle: BanditOracle, horizon: int | None) -> BanditOracle:
-    """The answer key; raises `OracleError` where episodes are shorter than what it is for."""
-    if horizon is not None and horizon < oracle.horizon:
-        raise OracleError(
-            f"a time limit of {horizon} steps around late rewards, whose episodes have "
-            f"{oracle.horizon}, cuts off those that are still to come: put it inside."
-        )
-    return oracle

@@ -253,9 +253,11 @@ class Vector:
         if observations is None:
             return
         if saved["state"] is None:
+            below = hasattr(self.env.unwrapped, "get_state")
+            resumes = f"in {self.env.unwrapped} without wrappers" if below else "in a SyncVectorEnv"
             raise CheckpointError(
                 f"{self.env} cannot be put back where it was: it offers no get_state. To resume, "
-                "train in a SyncVectorEnv; to predict, load without an environment."
+                f"train {resumes}; to predict, load without an environment."
             )
         self.env.reset(seed=self.seed)
         self.env.set_state(saved["state"])  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rlsuite
-from registry.errors import InvalidObservationError, SettingError
+from registry.errors import CheckpointError, InvalidObservationError, SettingError
 from rlsuite_agents.parts.features import Encoder
 from rlsuite_agents.parts.lanes import Members, Vector, lanes_of, members_of
 
@@ -316,3 +316,19 @@ def test_what_is_not_one_for_each_environment_is_refused(broken, sentence):
     lanes = lanes_of(env, 2, Encoder(env.single_observation_space), 0)
     with pytest.raises(InvalidObservationError, match=sentence):
         played(lanes, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: RecordEpisodeStatistics(rlsuite.make_vec(GRID, 2)), "in Tab.* without wrappers;"),
+        (lambda: Wrapped(SyncVectorEnv([Counter] * 2)), "in a SyncVectorEnv; to predict, load wit"),
+    ],
+)
+def test_what_cannot_be_put_back_says_how_to_resume(make, advice):
+    """A wrapper may hold a state of its own, such as statistics of running episodes."""
+    env = make()
+    lanes = lanes_of(env, 2, Encoder(env.single_observation_space), 0)
+    lanes.observe()
+    with pytest.raises(CheckpointError, match=rf"offers no get_state\. To resume, train {advice}"):
+        lanes.restore(lanes.capture())

@@ -126,8 +126,8 @@ class CausalLM:
             halves = head(inputs_embeds=answer[0], use_cache=False).logits
         if not torch.allclose(whole, halves, rtol=1e-5, atol=1e-5):
             raise CheckpointError(
-                f"a {type(self.model).__name__} cannot be trained here: its logits are not a "
-                "function of its last hidden states."
+                f"models of the kind {type(self.model).__name__} cannot be trained here: their "
+                "logits are no function of their last hidden states."
             )
         return head, answer[0].shape[-1]
 

@@ -132,6 +132,21 @@ def test_values_are_read_off_narrower_states():
     assert pi.value.grad.shape == (8 + 1,)
 
 
+class Impatient(transformers.GPT2LMHeadModel):
+    """Its logits depend on the last token besides its hidden state."""
+
+    def forward(self, input_ids=None, **keywords):
+        outputs = super().forward(input_ids, **keywords)
+        if input_ids is not None:
+            outputs.logits = outputs.logits + input_ids[..., None]
+        return outputs
+
+
+def test_logits_of_more_than_hidden_states_are_refused():
+    with pytest.raises(CheckpointError, match="kind Impatient cannot be trained here"):
+        CausalLM(Impatient(gpt2().config))
+
+
 def test_a_gpt2_of_another_kind_is_refused():
     with pytest.raises(CheckpointError, match="activation_function 'relu'"):
         from_gpt2(gpt2(activation_function="relu"))
@@ -228,6 +243,16 @@ def recurrent(path):
     transformers.MambaForCausalLM(config).save_pretrained(path)
 
 
+def hybrid(path):
+    """One block of two has attention."""
+    config = transformers.RecurrentGemmaConfig(
+        vocab_size=V, hidden_size=16, intermediate_size=24, num_hidden_layers=2, head_dim=4,
+        num_attention_heads=4, lru_width=16, attention_window_size=8, bos_token_id=0,
+        eos_token_id=EOS, pad_token_id=0, block_types=["recurrent", "attention"],
+    )  # fmt: skip
+    transformers.RecurrentGemmaForCausalLM(config).save_pretrained(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -238,7 +263,8 @@ def recurrent(path):
         (drop_weights, r"the weights transformer\.h\.1\.mlp.* are missing or of another shape"),
         (spoil_weights, r"damaged: the weights transformer\.ln_f\.weight are not all finite"),
         (classifier, "holds no causal language model, but a GPT2ForSequenceClassification"),
-        (recurrent, "is a MambaForCausalLM, which remembers a text by something else"),
+        (recurrent, "is a MambaForCausalLM, which keeps no keys and values"),
+        (hybrid, "is of a kind that is not read here: "),
         (own_places, "after a prompt that is padded it says something else"),
         (
             lambda p: tokenizer("abcdefghijklmn").save_pretrained(p),

@@ -8,7 +8,6 @@ from examples; of all others only what they do in `env.step` is seen.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,7 +30,7 @@ Floats = NDArray[np.float64]
 
 SMALL = {"n_groups": 8, "n_texts": 64, "n_pairs": 64, "batch_size": 32}
 """Sizes of the updates that are looked at; whatever else is set stays as it is."""
-WHOLE = {"n_epochs": 1, "minibatches": 1, "microbatches": 1, "max_grad_norm": math.inf}
+WHOLE = {"n_epochs": 1, "minibatches": 1, "microbatches": 1, "max_grad_norm": 1e30}
 """One gradient of a whole update, not cut off."""
 NOISE = 0.1
 """Standard deviation of what is added to weights, so that no outputs are equal by chance."""

@@ -41,6 +41,8 @@ LEARNED = 0.15
 """By how much the probability of the token that pays rises where it gets the credit."""
 LOOKS = 8
 """How often it is looked at."""
+CLIPPING = ("clip_range", "clip_range_vf")
+"""Settings that bound what the later gradient steps of an update may do."""
 STEPS = ("n_epochs", "minibatches")
 """Settings whose product is the gradient steps of an update."""
 SWEEP = 3
@@ -395,12 +397,12 @@ def settings_used(subject: AlignmentSubject) -> None:
         f"nothing reads {', '.join(f'{k}={v!r}' for k, v in unread.items())}: what was asked for "
         "is ignored. Leave it out, or choose the method that reads it",
     )
-    clip_range = subject.agent.settings.get("clip_range")
-    several = any((subject.setting(name) or ("", 1))[1] > 1 for name in STEPS)
+    given = {k: v for k, v in subject.agent.settings.items() if k in CLIPPING and v != "none"}
     require(
-        clip_range is None or several,
-        f"clip_range={clip_range!r} clips nothing: with one gradient step a batch the ratio is 1. "
-        "Leave it out, or make several steps (n_epochs, minibatches)",
+        not given or any((subject.setting(name) or ("", 1))[1] > 1 for name in STEPS),
+        f"{' and '.join(f'{k}={v!r}' for k, v in given.items())} clips nothing: with one gradient "
+        "step a batch the policy is the one that wrote. Leave it out, or make several steps "
+        "(n_epochs, minibatches)",
     )
 
 

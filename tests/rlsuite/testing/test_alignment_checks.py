@@ -211,7 +211,8 @@ PLANTED = [
     ("accumulation_invariance", EachPartAlone, {}, "aggregate, microbatches"),
     ("kl_penalty_lowers_kl", WrongSign, {}, "kl_in, kl_estimator"),
     ("settings_used", TopK, {"settings": {"top_k": 50}}, "nothing reads top_k=50"),
-    ("settings_used", RLOO, {"settings": {"clip_range": 0.1}}, "0.1 clips nothing: with one gradi"),
+    ("settings_used", RLOO, {"settings": {"clip_range": 0.1}}, "clip_range=0.1 clips nothing"),
+    ("settings_used", RLHFPPO, {"settings": {"clip_range_vf": 0.2}}, "vf=0.2 clips nothing: with"),
 ]
 
 
@@ -240,6 +241,11 @@ def test_a_planted_fault_is_caught_and_the_setting_named(name, agent, where, say
     result = run(name, subject_of(agent, **where))
     assert result.status == "failed"
     assert says in result.reason, result.reason
+
+
+def test_a_watched_gradient_is_whole():
+    agent = subject_of("rlsuite/RLOO-v0", settings={"minibatches": 4}).learner()
+    assert (agent.settings.minibatches, agent.settings.max_grad_norm) == (1, 1e30)
 
 
 def test_every_check_has_a_planted_fault():

@@ -8,6 +8,7 @@ A policy is a NamedTuple of arrays and numbers, its beliefs, and five functions 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, NamedTuple, Self
@@ -126,6 +127,20 @@ class BanditPolicy:
         for decision, reward, observation in zip(*columns, strict=True):
             arm, extras = self.pending.pop(-1 - int(decision))
             self._learn(observation, arm, float(reward), extras)
+        if t.terminated or t.truncated:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """An episode is over, and rewards that have not come by now never will."""
+        lost = [number for number in self.pending if number < 0]
+        for number in lost:
+            del self.pending[number]
+        if lost:
+            warnings.warn(
+                f"{type(self).__name__}: an episode ended before {len(lost)} of its late rewards "
+                "had come; put a TimeLimit inside DelayedFeedback or BatchedFeedback, not around.",
+                stacklevel=3,
+            )
 
     def decide(self, observation: Any = None, mask: Any = None) -> tuple[int, int]:
         """A decision whose reward comes later: its number, for `feedback`, and the arm.

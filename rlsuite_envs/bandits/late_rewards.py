@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from operator import itemgetter
@@ -40,16 +39,9 @@ class _Late:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets the bandit; warns where the last episode was cut off before its rewards came."""
+        """Resets the bandit; what was still to come is forgotten."""
         observation, info = self.env.reset(seed=seed, options=options)
-        if self._pending:
-            warnings.warn(
-                f"a bandit was reset at step {self._t} of an episode that had not ended, and "
-                f"{len(self._pending)} late rewards are lost: put a TimeLimit inside "
-                f"{type(self).__name__}, not around it.",
-                stacklevel=2,
-            )
-        self._t, self._pending, self._seen = 0, [], observation
+        self._t, self._pending, self._seen = 0, [], np.array(observation)
         return observation, info
 
     def step(self, action: Any) -> Step:
@@ -58,7 +50,7 @@ class _Late:
         Where rewards are late already, those that come with this step are late once more.
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
-        new = [(self._t, int(action), float(reward), np.asarray(self._seen))]
+        new = [(self._t, int(action), float(reward), self._seen)]
         if "feedback" in info:
             late = info["feedback"]
             columns = (late[name].tolist() for name in ("decision_id", "action", "reward"))
@@ -67,8 +59,8 @@ class _Late:
         waiting = sorted([*self._pending, *((self._due(), *one) for one in new)], key=itemgetter(1))
         here = [one for one in waiting if one[0] <= last]
         self._pending = [one for one in waiting if one[0] > last]
-        info["decision_id"], info["feedback"] = self._t, _feedback(here, np.asarray(observation))
-        self._t, self._seen = self._t + 1, observation
+        info["decision_id"], info["feedback"] = self._t, _feedback(here, self._seen)
+        self._t, self._seen = self._t + 1, np.array(observation)
         return observation, math.fsum(one[3] for one in here), terminated, truncated, info
 
     def oracle(self, horizon: int | None = None) -> BanditOracle:
@@ -87,7 +79,7 @@ class _Late:
         return oracle
 
     def _state(self) -> dict[str, Any]:
-        seen = None if self._seen is None else np.asarray(self._seen).tolist()
+        seen = None if self._seen is None else self._seen.tolist()
         waiting = [[*one[:4], one[4].tolist()] for one in self._pending]
         return {"t": self._t, "seen": seen, "pending": waiting}
 

@@ -191,19 +191,34 @@ def test_each_reward_arrives_once_through_two_mailboxes(outer, inner):
 
 @pytest.mark.parametrize("name", ["delayed", "batched"])
 def test_a_time_limit_around_late_rewards(name):
-    """It cuts rewards off: no answer key, and a warning; inside it all rewards arrive."""
+    """It cuts rewards off: no answer key, and agents warn; inside it all rewards arrive."""
     env = TimeLimit(ALL[name](BernoulliBandit([1.0], horizon=9)), 6)
     assert "a time limit of 6 steps around late rewards" in find_answer_key(env).why_not
     env.reset(seed=0)
-    paid = sum(env.step(0)[1] for _ in range(6))
-    assert paid < 6
-    with pytest.warns(UserWarning, match=f"at step 6 .* and {6 - int(paid)} late rewards are lost"):
-        env.reset()
+    lost = 6 - int(sum(env.step(0)[1] for _ in range(6)))
+    assert lost > 0
+    agent = rlsuite.make_agent("rlsuite/UCB1-v0", env, seed=0)
+    with pytest.warns(UserWarning, match=f"an episode ended before {lost} of its late rewards"):
+        agent.learn(6)
+    assert not agent.pending
     inside = ALL[name](TimeLimit(BernoulliBandit([1.0], horizon=9), 6))
     assert find_answer_key(inside).oracle.optimal_return == 6.0
-    for _ in range(2):  # no warning
-        inside.reset(seed=0)
-        assert sum(inside.step(0)[1] for _ in range(6)) == 6.0
+    agent = rlsuite.make_agent("rlsuite/UCB1-v0", inside, seed=0).learn(12)  # no warning
+    assert agent.beliefs.counts == [12]
+
+
+@pytest.mark.parametrize("name", ["delayed", "geometric", "batched"])
+def test_what_was_returned_may_be_overwritten(name):
+    env = ALL[name](ContextualBandit(3, horizon=9))
+    seen, told = env.reset(seed=0)[0], {}
+    before = [seen.copy()]
+    for t in range(9):
+        seen[:] = 77.0
+        seen, *_, info = env.step(t % 5)
+        before.append(seen.copy())
+        late = info["feedback"]
+        told.update(zip(late["decision_id"].tolist(), late["observation"].tolist(), strict=True))
+    assert told == {t: before[t].tolist() for t in range(9)}
 
 
 def test_geometric_delays_have_the_mean_they_claim():

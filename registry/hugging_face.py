@@ -17,6 +17,8 @@ import numpy as np
 from registry.errors import CheckpointError
 
 __all__ = [
+    "CAUSAL",
+    "CLASSIFIER",
     "TokenizerVocabulary",
     "check_prefixes",
     "load_model",

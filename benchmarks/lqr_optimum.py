@@ -27,16 +27,17 @@ import rlsuite
 TASK, EPISODES = "rlsuite/LQR-v0", 200
 AGENTS: dict[str, tuple[int, dict[str, Any]]] = {
     "PPO": (
-        300_000,
+        400_000,
         {
             "num_envs": 32,
             "n_steps": 50,
             "batch_size": 160,
+            "n_epochs": 5,
             "gamma": 0.98,
             "gae_lambda": 0.9,
             "vf_coef": 0.01,
             "learning_rate": "lin_1e-3",
-            "total_timesteps": 300_000,
+            "total_timesteps": 400_000,
             "activation": "relu",
         },
     ),

@@ -147,8 +147,11 @@ def info_schema(subject: EnvSubject) -> None:
 
 
 def _schema(value: Any) -> Any:
-    """Types all the way down; of arrays also dtype and shape."""
-    if isinstance(value, Mapping):
+    """Types all the way down, of arrays also dtype and shape; what a vector leaves whole, by name.
+
+    It takes dictionaries apart, and no other mapping.
+    """
+    if isinstance(value, dict):
         return {key: _schema(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{list(value.shape)}"

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from gymnasium.envs.registration import WrapperSpec
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from registry.errors import SettingError, UnknownIdError
 from rlsuite.testing import ENV_CHECKS, EnvSubject, check_env, env_subject
+from rlsuite_envs.bandits.bernoulli import BernoulliBandit
+from rlsuite_envs.bandits.wrappers import DelayedFeedback
 
 sys.path.insert(0, str(Path(__file__).parent))
 import planted_envs
@@ -33,6 +35,16 @@ def test_a_good_environment_passes_every_check():
     assert report.ok, str(report)
     skipped = {result.name: result.reason for result in report.with_status("skipped")}
     assert skipped == {"plugin_import_weight": "no plugin registers this id"}
+
+
+def late_bandit(render_mode=None):
+    return DelayedFeedback(BernoulliBandit(render_mode=render_mode), delay=3)
+
+
+def test_a_bandit_with_late_rewards_passes_every_check():
+    """What arrives has another length at each step, in a mapping that vectors leave whole."""
+    report = check_env(subject_of(EnvSpec(id="test/LateBandit-v0", entry_point=late_bandit)))
+    assert report.ok, str(report)
 
 
 FAULTS = [

@@ -8,8 +8,8 @@ last token of the text. Preferences say nothing about a constant added to r: the
 
 Preset "exact" has no term but the likelihood, and starts from scores of 0 everywhere. Preset
 "paper" starts as Stiennon et al. (appendix B.1), from a head that is drawn from N(0, 1 / (d + 1)),
-d the width; it has their 64 pairs a step, and learns from each pair once where `learn` is given as
-many as there are.
+d the width. As Ouyang et al. (2022, appendix C.2) it takes batches of 64, and learns from each pair
+once where `learn` is given as many as there are.
 
 Differs from the paper: the margin (Touvron et al. 2023, eq. 2) and the centring term are additions,
 off in both presets; a rate that falls, if it does, falls on a line.

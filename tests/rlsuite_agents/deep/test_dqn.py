@@ -298,6 +298,12 @@ def test_forbidden_actions_are_neither_taken_nor_valued(vector):
     assert chosen == 0
 
 
+def test_a_state_is_worth_its_best_action():
+    a = agent(gym.make(CARTPOLE), **ALL).learn(200)
+    x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    np.testing.assert_array_equal(a.state_values(x), a.action_values(x).max(axis=1))
+
+
 @pytest.mark.slow
 def test_cart_pole_is_learned():
     """The settings of rl-baselines3-zoo, half the budget; a random policy: 22."""

@@ -20,6 +20,7 @@ from registry.errors import InvalidObservationError, SettingError
 from registry.seeding import Stream, generator
 from rlsuite_agents.parts import pcg64
 from rlsuite_agents.parts.compiled import bound
+from rlsuite_agents.parts.pcg64 import one_of_next, ways_ahead
 from rlsuite_agents.parts.spaces import Detached
 from rlsuite_agents.parts.tables import member_rule, stacked
 
@@ -103,28 +104,31 @@ def the_only_one(rngs: Any, k: int) -> Any:
 generator_of = its_own  # stands for one of the two
 
 
-def next_luck(rng: Any) -> float:
-    """Stands for the next uniform of a run's luck."""
-    raise NotImplementedError
-
-
 def borrowed(array: Any) -> Any:
     """Stands for `parts.borrowed.borrowed`, which imports numba."""
     raise NotImplementedError
 
 
 def runs_loop(
-    first: int, problem: Problem, many: Any, luck: Any, rngs: Any, marks: Any, record: Record
+    first: int,
+    problem: Problem,
+    many: Any,
+    luck: Any,
+    ways: Any,
+    rngs: Any,
+    marks: Any,
+    record: Record,
 ) -> None:
     """Plays n runs, one after the other, each with beliefs and generators of its own.
 
-    At each step one uniform for every arm, in their order, then the draws of `choose`.
+    At each step the draws of `choose`, and one uniform for every arm, in their order.
 
     Args:
         first: which row of the record, and of several problems, is that of the first run.
         problem: what the arms pay.
         many: the beliefs of the runs.
         luck: generators of what the arms pay, n.
+        ways: room for their `ways_ahead`, a row for each arm: uint64 [K, 4].
         rngs: generators of the policy, n.
         marks: steps, counted from 1, rising; the last is T.
         record: written to.
@@ -132,18 +136,16 @@ def runs_loop(
     means, gaps, sds = borrowed(problem.means), borrowed(problem.gaps), borrowed(problem.sd)
     regret_sum, regret_squares = borrowed(record.regret_sum), borrowed(record.regret_squares)
     reward_sum, reward_squares = borrowed(record.reward_sum), borrowed(record.reward_squares)
-    optimal_sum = borrowed(record.optimal_sum)
+    optimal_sum, ways = borrowed(record.optimal_sum), borrowed(ways)
     for k in range(len(luck)):
         x, rng, chances, r = member(many, k), generator_of(rngs, k), borrowed(luck[k]), first + k
         instance = r if means.shape[0] > 1 else 0
+        ways_ahead(chances, ways)
         regret, rewards, optimal, mark = 0.0, 0.0, 0.0, 0
         for t in range(len(regret_sum)):
             row = t if means.shape[1] > 1 else 0
-            arm, u = choose(x, None, rng), 0.0
-            for a in range(means.shape[2]):
-                v = next_luck(chances)
-                if a == arm:
-                    u = v
+            arm = choose(x, None, rng)
+            u = one_of_next(chances, ways, arm)
             reward = arm_reward(problem.binary, means[instance, row, arm], sds[instance, arm], u)
             update(x, arm, reward)
             gap = gaps[instance, row, arm]
@@ -183,7 +185,7 @@ def compiled_runs(
     record = empty_record(horizon, len(runs), len(steps))
     settings = policy.config_type() if config is None else config
     fresh = policy.rules.start(settings, problem.means.shape[2])
-    loop = _loop_of(policy, fresh)
+    loop, ways = _loop_of(policy, fresh), np.empty((problem.means.shape[2], 4), np.uint64)
     size = CHUNK if policy.draws_uniforms_alone else 1
     for first in range(0, len(runs), size):
         block = runs[first : first + size]
@@ -191,7 +193,7 @@ def compiled_runs(
         luck = np.stack([pcg64.words(generator(seed, Stream.ENVIRONMENT, r)) for r in block])
         rngs: Any = [generator(seed, Stream.AGENT, r) for r in block]
         rngs = np.stack([pcg64.words(g) for g in rngs]) if size > 1 else rngs[0]
-        loop(first, problem, many, luck, rngs, steps, record)
+        loop(first, problem, many, luck, ways, rngs, steps, record)
     return block_of(record, horizon, runs, steps, compiled=True)
 
 
@@ -330,5 +332,5 @@ def _loop_of(policy: Any, fresh: Any) -> Any:
             names |= {"random": pcg64.random, "generator_of": its_own}
         else:
             names["generator_of"] = the_only_one
-        _loops[key] = bound(runs_loop, keep=True, next_luck=pcg64.random, **names)
+        _loops[key] = bound(runs_loop, keep=True, **names)
     return _loops[key]

@@ -2,7 +2,8 @@
 
 A generator is `uint64 [4]`: high and low word of the state, high and low word of the increment. A
 step is state ← state · M + increment on 128 bits; the output is the XSL-RR permutation of the new
-state (O'Neill 2014, section 6.3), of which `random` takes the upper 53 bits.
+state (O'Neill 2014, section 6.3), of which `random` takes the upper 53 bits. Many steps together
+are such a product and sum too, with other numbers: what lies ahead is found without going there.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["can_step", "put_back", "random", "words"]
+__all__ = ["can_step", "one_of_next", "put_back", "random", "ways_ahead", "words"]
 
-# M, its low word once more in halves of 32 bits
-HIGH = np.uint64(2549297995355413924)
+HIGH = np.uint64(2549297995355413924)  # M
 LOW = np.uint64(4865540595714422341)
-LOW_UPPER = np.uint64(4865540595714422341 >> 32)
-LOW_LOWER = np.uint64(4865540595714422341 & 0xFFFFFFFF)
 HALF = np.uint64(0xFFFFFFFF)
 S11, S32, S58, S63 = np.uint64(11), np.uint64(32), np.uint64(58), np.uint64(63)
 S64 = np.uint64(64)
@@ -28,17 +26,60 @@ UNIT = 1.0 / 9007199254740992.0
 
 def random(rng: Any) -> Any:
     """`functional.chance.random` for a generator that is its words; compiled only."""
-    high, low = rng[0], rng[1]
-    # the upper word of low * LOW, from products of halves
-    upper, lower = low >> S32, low & HALF
-    middle = upper * LOW_LOWER + ((lower * LOW_LOWER) >> S32)
-    other = lower * LOW_UPPER + (middle & HALF)
-    carried = upper * LOW_UPPER + (middle >> S32) + (other >> S32)
-    high = carried + high * LOW + low * HIGH + rng[2]
-    low = low * LOW + rng[3]
-    if low < rng[3]:
-        high = high + CARRY
+    high, low = product(rng[0], rng[1], HIGH, LOW)
+    high, low = plus(high, low, rng[2], rng[3])
     rng[0], rng[1] = high, low
+    return uniform_of(high, low)
+
+
+def ways_ahead(rng: Any, out: Any) -> None:
+    """Writes how to go j + 1 steps at once, state ← state · a + b, into row j; compiled only.
+
+    Rows are the high and low words of a and of b: uint64 [n, 4].
+    """
+    a_high, a_low = HIGH, LOW
+    b_high, b_low = rng[2], rng[3]
+    for j in range(len(out)):
+        out[j, 0], out[j, 1], out[j, 2], out[j, 3] = a_high, a_low, b_high, b_low
+        a_high, a_low = product(a_high, a_low, HIGH, LOW)
+        b_high, b_low = product(b_high, b_low, HIGH, LOW)
+        b_high, b_low = plus(b_high, b_low, rng[2], rng[3])
+
+
+def one_of_next(rng: Any, ways: Any, j: int) -> Any:
+    """Uniform j of the next n, by the n `ways_ahead`; the generator ends behind them all.
+
+    The others are not drawn. Compiled only.
+    """
+    high, low = product(rng[0], rng[1], ways[j, 0], ways[j, 1])
+    high, low = plus(high, low, ways[j, 2], ways[j, 3])
+    last = len(ways) - 1
+    end_high, end_low = product(rng[0], rng[1], ways[last, 0], ways[last, 1])
+    rng[0], rng[1] = plus(end_high, end_low, ways[last, 2], ways[last, 3])
+    return uniform_of(high, low)
+
+
+def product(high: Any, low: Any, by_high: Any, by_low: Any) -> Any:
+    """High and low word of the product of two numbers of 128 bits, modulo 2¹²⁸."""
+    # the upper word of low * by_low, from products of halves
+    upper, lower = low >> S32, low & HALF
+    by_upper, by_lower = by_low >> S32, by_low & HALF
+    middle = upper * by_lower + ((lower * by_lower) >> S32)
+    other = lower * by_upper + (middle & HALF)
+    carried = upper * by_upper + (middle >> S32) + (other >> S32)
+    return carried + high * by_low + low * by_high, low * by_low
+
+
+def plus(high: Any, low: Any, other_high: Any, other_low: Any) -> Any:
+    """High and low word of the sum of two numbers of 128 bits, modulo 2¹²⁸."""
+    high, low = high + other_high, low + other_low
+    if low < other_low:
+        high = high + CARRY
+    return high, low
+
+
+def uniform_of(high: Any, low: Any) -> Any:
+    """The number in [0, 1) that a state stands for."""
     mixed, turn = high ^ low, high >> S58
     mixed = (mixed >> turn) | (mixed << ((S64 - turn) & S63))
     return np.float64(mixed >> S11) * UNIT

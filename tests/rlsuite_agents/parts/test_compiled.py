@@ -334,5 +334,16 @@ def test_uniforms_in_compiled_code_are_those_of_the_generator(seed):
     assert not pcg64.can_step(None)
 
 
+@pytest.mark.parametrize("n", [1, 2, 10, 257])
+def test_one_of_the_next_uniforms_is_found_without_the_others(n):
+    generator = np.random.default_rng(n)
+    row, ways = pcg64.words(generator), np.empty((n, 4), np.uint64)
+    bound(pcg64.ways_ahead)(row, ways)
+    pick, picks = bound(pcg64.one_of_next), np.random.default_rng(7).integers(n, size=300)
+    uniforms = generator.random((300, n))
+    assert [pick(row, ways, j) for j in picks] == uniforms[np.arange(300), picks].tolist()
+    assert row.tolist() == pcg64.words(generator).tolist()
+
+
 def test_compiling_twice_is_compiling_once():
     assert compiled(td.td_error) is compiled(td.td_error)

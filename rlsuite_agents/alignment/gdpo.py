@@ -28,10 +28,7 @@ from torch import Tensor
 
 from registry.errors import SettingError
 from registry.texts import TextBatch
-from rlsuite_agents.functional.preference import (
-    decoupled_group_advantages,
-    group_relative_advantages,
-)
+from rlsuite_agents.functional.preference import decoupled_group_advantages
 from rlsuite_agents.functional.text_policy import kl_terms, policy_terms
 from rlsuite_agents.parts.predict import predict
 from rlsuite_agents.parts.settings import check_range
@@ -48,13 +45,7 @@ from rlsuite_agents.parts.text_agent import (
     take_texts,
 )
 from rlsuite_agents.parts.text_policy import TextOutputs, TextPolicy
-from rlsuite_agents.parts.text_update import (
-    TextMetrics,
-    Texts,
-    descend,
-    penalties,
-    tell_texts,
-)
+from rlsuite_agents.parts.text_update import TextMetrics, Texts, descend, penalised, tell_texts
 
 __all__ = ["GDPO", "GDPOConfig", "GDPOMetrics"]
 
@@ -248,8 +239,9 @@ class GDPO:
         )
         if s.kl_in != "reward":
             return found
-        kl = penalties(texts, self.beta, s.kl_estimator).sum(dim=1)
-        return found + group_relative_advantages(kl, s.group_size, std="none")
+        kl = penalised(texts, self.beta, s.kl_estimator).sum(dim=1) - texts.rewards
+        kl = kl.reshape(-1, s.group_size)
+        return found + (kl - kl.mean(dim=1, keepdim=True)).reshape(-1)
 
 
 def _apart(rewards: Tensor, weights: Tensor, group_size: int) -> dict[str, float]:

@@ -13,7 +13,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from registry.errors import CheckpointError, SettingError
@@ -24,6 +26,7 @@ from registry.hugging_face import (
     load_vocabulary,
     quiet,
 )
+from rlsuite_agents.parts.rows import before_new
 
 __all__ = ["CausalLM"]
 
@@ -103,6 +106,10 @@ class CausalLM:
         """Hidden states [B, T, width] of texts [B, T]."""
         hidden: Tensor = self.model.base_model(input_ids=tokens, use_cache=False)[0]
         return hidden
+
+    def before(self, texts: Tensor, starts: NDArray[np.int64], n: int) -> Tensor:
+        """Hidden states [B, n, width] before each of n new tokens; see `Transformer.before`."""
+        return before_new(self, texts, starts, n)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] to [..., V], by all that the model does to them: head, scale and cap."""

@@ -6,6 +6,7 @@ operations a token.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -73,10 +74,8 @@ class HostCache:
 
     def select(self, rows: Tensor) -> HostCache:
         """The cache of these rows, [C], each of which may stand there several times."""
-        chosen = HostCache.__new__(HostCache)
-        at = rows.numpy()
-        chosen.model, chosen.slots, chosen.width = self.model, self.slots, self.width
-        chosen.keys, chosen.values = self._taken(self.keys, at), self._taken(self.values, at)
+        chosen, at = copy.copy(self), rows.numpy()
+        chosen.keys, chosen.values = self.keys.take(at, axis=1), self.values.take(at, axis=1)
         chosen.lengths, chosen.prompt_lengths = self.lengths[at], self.prompt_lengths[at]
         chosen._work = None
         return chosen
@@ -101,15 +100,6 @@ class HostCache:
         kept_relaxed(_gate)(w.up, w.bent)
         np.matmul(w.up, down, out=w.out)
         kept_relaxed(_add)(w.x, w.out, down_bias)
-
-    def _taken(self, cached: Floats, rows: NDArray[np.int64]) -> Floats:
-        """These rows of keys or values, with room as before, or for one more slot."""
-        layers, _, heads, room, depth = cached.shape
-        room = max(room, self.slots + 1)
-        taken = np.empty((layers, len(rows), heads, room, depth), np.float32)
-        for block in range(layers):
-            taken[block, :, :, : self.slots] = cached[block, rows, :, : self.slots]
-        return taken
 
     def _reserve(self) -> None:
         """Twice the slots where all are taken."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from registry.errors import InvalidObservationError
 
-__all__ = ["check_room", "readable", "shared_prompts"]
+__all__ = ["before_new", "check_room", "readable", "shared_prompts"]
 
 
 def readable(network: Any, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
@@ -47,6 +47,17 @@ def check_room(network: Any, lengths: NDArray[np.int64], n_new: int = 0) -> None
             f"a text has 1 to {network.context} tokens, the places of this network; got lengths "
             f"from {shortest} to {longest}, {n_new} new tokens counted."
         )
+
+
+def before_new(network: Any, texts: Tensor, starts: NDArray[np.int64], n: int) -> Tensor:
+    """Hidden states before n new tokens [B, n, width], read off whole texts [B, T].
+
+    See `parts.transformer.Transformer.before`.
+    """
+    hidden: Tensor = network(texts[:, : max(texts.shape[1] - 1, 1)])
+    places = np.minimum(starts[:, None] - 1 + np.arange(n), hidden.shape[1] - 1)
+    before = torch.from_numpy(places).to(hidden.device)[..., None]
+    return hidden.gather(1, before.expand(-1, -1, hidden.shape[-1]))
 
 
 def shared_prompts(

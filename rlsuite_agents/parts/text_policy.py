@@ -27,7 +27,7 @@ from registry.texts import ReferenceModel, SampledTexts
 from rlsuite_agents.parts.checkpoint import Checkpoint
 from rlsuite_agents.parts.device import single_thread
 from rlsuite_agents.parts.predict import mask_rows
-from rlsuite_agents.parts.rows import check_room, readable, shared_prompts
+from rlsuite_agents.parts.rows import check_room, readable
 from rlsuite_agents.parts.sampler import sample_texts
 from rlsuite_agents.parts.weights import restore_weights, weight_arrays
 
@@ -50,14 +50,12 @@ class TextOutputs:
 
     Columns are new tokens, the t-th in column t, 0 after the last. `log_probs`: log π of each,
     [B, N]. `entropies`: of π before each, [B, N], without gradient. `values`: v̂ before each,
-    [B, N], or None. `reference`: log ref of each at the policy's temperature, [B, N], without
-    gradient, or None where the policy stands on none.
+    [B, N], or None.
     """
 
     log_probs: Tensor
     entropies: Tensor
     values: Tensor | None
-    reference: Tensor | None
 
 
 class TextPolicy:
@@ -65,8 +63,9 @@ class TextPolicy:
 
     Args:
         network: f, a `Transformer` or a `CausalLM`: `network(tokens)` gives hidden states
-            [B, T, width], `logits` reads them, and `cache(rows, capacity)` remembers texts, by
-            `start(prompts, lengths)`, `extend(tokens)` and `select(rows)`.
+            [B, T, width] and `before(texts, starts, n)` those before new tokens, `logits` reads
+            them, and `cache(rows, capacity)` remembers texts, by `start(prompts, lengths)`,
+            `extend(tokens)` and `select(rows)`.
         reference: Whose log-probabilities are added to the logits, or None.
         temperature: Above 0.
         value_head: Whether it also says v̂(text), 0 at first.
@@ -164,45 +163,21 @@ class TextPolicy:
         longest = min(n_new, max(int((lengths - prompt_lengths).max(initial=0)), 1))
         padded = partial(nn.functional.pad, pad=(0, n_new - longest))
         base = None if base is None else base[:, :longest]
-        inside = completion_mask(lengths, prompt_lengths, longest)
-        mask = torch.from_numpy(inside).to(self.device)
-        places = np.minimum(
-            prompt_lengths[:, None] + np.arange(longest), np.maximum(lengths, 1)[:, None] - 1
-        )
-        chosen = self.tensor(np.where(inside, np.take_along_axis(tokens, places, axis=1), 0))
+        mask = torch.from_numpy(completion_mask(lengths, prompt_lengths, longest)).to(self.device)
+        texts = self.readable(tokens, lengths)
+        places = np.minimum(prompt_lengths[:, None] + np.arange(longest), texts.shape[1] - 1)
+        chosen = texts.gather(1, self.tensor(places))
         with self._precise():
-            hidden = self._before(tokens, lengths, prompt_lengths, places, chosen)
+            hidden = self.network.before(texts, prompt_lengths, longest)
             logits = self.network.logits(hidden)
         values = self.values(hidden.float()) if self.value_head else None
         log_pi = self._normalised(logits.float(), base)
-        reference = None if base is None else _reference(base, chosen, mask, self.temperature)
         picked = log_pi.gather(2, chosen[..., None])[..., 0]
         return TextOutputs(
             log_probs=padded(picked.masked_fill(~mask, 0.0)),
             entropies=padded(_entropy(log_pi.detach()).masked_fill(~mask, 0.0)),
             values=None if values is None else padded(values.masked_fill(~mask, 0.0)),
-            reference=None if reference is None else padded(reference),
         )
-
-    def _before(
-        self, tokens: Ints, lengths: Ints, prompt_lengths: Ints, places: Ints, chosen: Tensor
-    ) -> Tensor:
-        """Hidden states before the new tokens `chosen`, at `places`: [B, N, width].
-
-        A prompt that texts share is read once, where the network can do that.
-        """
-        read = self.readable(tokens, lengths)
-        first, of = shared_prompts(tokens, prompt_lengths)
-        if len(first) < len(tokens) and hasattr(self.network, "continued"):
-            starts = self.tensor(prompt_lengths[first])
-            prompts = read[first, : int(prompt_lengths.max())]
-            hidden: Tensor = self.network.continued(
-                prompts, starts, self.tensor(of), chosen[:, :-1]
-            )
-            return hidden
-        hidden = self.network(read[:, : max(read.shape[1] - 1, 1)])
-        before = self.tensor(np.maximum(places - 1, 0))[..., None]
-        return hidden.gather(1, before.expand(-1, -1, hidden.shape[-1]))
 
     def base_of(
         self, tokens: Ints, lengths: Ints, prompt_lengths: Ints, n_new: int
@@ -364,9 +339,3 @@ def completion_mask(lengths: Ints, prompt_lengths: Ints, n_new: int) -> NDArray[
 def _entropy(log_pi: Tensor) -> Tensor:
     possible = log_pi.masked_fill(log_pi == -torch.inf, 0.0)  # p log p is 0 where p is
     return -(log_pi.exp() * possible).sum(dim=-1)
-
-
-def _reference(base: Tensor, chosen: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """Log ref of the tokens, normalised exactly as the policy is."""
-    log_ref = torch.log_softmax(base / temperature, dim=-1)
-    return log_ref.gather(2, chosen[..., None])[..., 0].masked_fill(~mask, 0.0)

@@ -25,7 +25,6 @@ __all__ = [
     "clipped_step",
     "descend",
     "penalised",
-    "penalties",
     "tell_texts",
 ]
 
@@ -107,11 +106,6 @@ def penalised(texts: Texts, beta: float, kind: Any) -> Tensor:
     """The rewards of all tokens with the KL term in them, [n, T]; see `shaped_rewards`."""
     reference = texts.reference if beta else texts.log_probs  # at 0 nothing is paid for it
     return shaped_rewards(texts.rewards, texts.log_probs, reference, texts.mask, beta=beta, kl=kind)
-
-
-def penalties(texts: Texts, beta: float, kind: Any) -> Tensor:
-    """The KL term in the rewards alone, [n, T]."""
-    return penalised(texts, beta, kind) - penalised(texts, 0.0, kind)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ Weights are stored as [inputs, outputs], as GPT-2 does.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
 from registry.errors import CheckpointError, SettingError
 from rlsuite_agents.parts.decoding import HostCache
+from rlsuite_agents.parts.rows import before_new, shared_prompts
 from rlsuite_agents.parts.settings import check_count, check_flag
 
 __all__ = ["Cache", "Transformer", "TransformerConfig", "from_gpt2"]
@@ -95,7 +98,7 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Hidden states [B, T, width] of texts [B, T]: that of a place has read up to there."""
-        return self.run(tokens, self.places[: tokens.shape[1]], _attend_causally)
+        return self.read(tokens, lambda *_: None)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., width] to [..., V]."""
@@ -111,28 +114,32 @@ class Transformer(nn.Module):
 
         def attend(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             remember(block, k, v)
-            return _attend_causally(block, q, k, v)
+            return scaled_dot_product_attention(q, k, v, is_causal=True)
 
         return self.run(prompts, self.places[: prompts.shape[1]], attend)
 
-    def continued(self, prompts: Tensor, lengths: Tensor, of: Tensor, tokens: Tensor) -> Tensor:
-        """Hidden states before each new token [B, N + 1, width], and after the last of them.
+    def before(self, texts: Tensor, starts: NDArray[np.int64], n: int) -> Tensor:
+        """Hidden states [B, n, width] before each of n new tokens, anything after the last of them.
 
-        Texts share their prompts, which are read once each. What they are is what `forward` gives
-        at these places, up to rounding.
+        They are what `forward` gives at these places, up to rounding; a prompt that texts share is
+        read once.
 
         Args:
-            prompts: [G, P], right-padded.
-            lengths: Of the prompts, [G].
-            of: The number of each text's prompt, [B].
-            tokens: New tokens after the prompt, [B, N].
+            texts: Prompts and new tokens, [B, T], right-padded.
+            starts: Lengths of the prompts, [B].
+            n: At least 1.
         """
+        first, numbers = shared_prompts(texts.cpu().numpy(), starts)
+        if len(first) == len(texts):
+            return before_new(self, texts, starts, n)
+        of, lengths = (torch.from_numpy(a).to(texts.device) for a in (numbers, starts))
         kept: list[tuple[Tensor, Tensor]] = []
-        hidden = self.read(prompts, lambda _, k, v: kept.append((k, v)))
-        last = hidden[torch.arange(len(lengths), device=of.device), lengths - 1][of][:, None]
-        n, own = tokens.shape[1], torch.arange(tokens.shape[1], device=of.device)
-        inside = torch.arange(prompts.shape[1], device=of.device) < lengths[:, None]
-        inside, earlier = inside[of][:, None].expand(-1, n, -1), own <= own[:, None]
+        hidden = self.read(texts[first, : starts.max()], lambda _, k, v: kept.append((k, v)))
+        last = hidden[of, lengths - 1][:, None]
+        own = torch.arange(n - 1, device=of.device)
+        places = (lengths[:, None] + own).clamp_(max=texts.shape[1] - 1)
+        inside = torch.arange(hidden.shape[1], device=of.device) < lengths[:, None]
+        inside, earlier = inside[:, None].expand(-1, n - 1, -1), own <= own[:, None]
         mask = torch.cat([inside, earlier.expand(len(of), -1, -1)], dim=2)[:, None]
 
         def attend(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -140,8 +147,8 @@ class Transformer(nn.Module):
             values = torch.cat([kept[block][1][of], v], dim=2)
             return scaled_dot_product_attention(q, keys, values, attn_mask=mask)
 
-        places = (lengths[of][:, None] + own).clamp_(max=self.context - 1)  # in the padding
-        return torch.cat([last, self.run(tokens, self.places[places], attend)], dim=1)
+        new = self.run(texts.gather(1, places), self.places[places], attend)
+        return torch.cat([last, new], dim=1)
 
     def run(self, tokens: Tensor, places: Tensor, attend: Attend) -> Tensor:
         """Hidden states [B, n, width] of tokens [B, n] at places [B, n, width] or broadcast."""
@@ -183,10 +190,6 @@ class _Block(nn.Module):
     def weights(self) -> tuple[Tensor, ...]:
         """All of them, in the order of use."""
         return tuple(self.parameters())
-
-
-def _attend_causally(block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 class Cache:
@@ -233,8 +236,7 @@ class Cache:
 
     def select(self, rows: Tensor) -> Cache:
         """The cache of these rows, [C], each of which may stand there several times."""
-        chosen = Cache.__new__(Cache)
-        chosen.model, chosen.slots = self.model, self.slots
+        chosen = copy.copy(self)
         chosen.keys, chosen.values = self.keys[:, rows], self.values[:, rows]
         chosen.lengths = self.lengths[rows]
         chosen.readable = None if self.readable is None else self.readable[rows]

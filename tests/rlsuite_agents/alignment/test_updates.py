@@ -68,7 +68,12 @@ def test_a_new_agent_is_its_reference():
     agent = make("RLOO", **SMALL)
     batch = written(agent)
     out = outputs_of(agent, batch)
-    assert torch.equal(out.log_probs, out.reference)
+    rows = (batch.tokens, batch.lengths, batch.prompt_lengths)
+    log_ref = torch.log_softmax(agent.policy.base_of(*rows, batch.mask.shape[1]), dim=-1)
+    row, column = np.nonzero(batch.mask)
+    wanted = log_ref[row, column, batch.tokens[row, batch.prompt_lengths[row] + column]]
+    assert agent.policy.temperature == 1.0
+    assert torch.equal(out.log_probs[row, column], wanted)
     evaluation = rlsuite.evaluate(agent, TASK)
     assert evaluation.metrics["kl"] == pytest.approx(0.0, abs=1e-12)
     assert evaluation.score == pytest.approx(0.0, abs=1e-6)

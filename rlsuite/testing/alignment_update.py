@@ -382,7 +382,7 @@ def _step(agent: Any, gradient: Floats, length: float) -> None:
 
 @check
 def settings_used(subject: AlignmentSubject) -> None:
-    """Every setting with a value is read by the algorithm, and not only copied or checked."""
+    """Every setting with a value is read, not only copied; a `clip_range` asked for can clip."""
     config = subject.agent.config
     if config is None or not dataclasses.is_dataclass(config):
         raise Skip("it names no dataclass of settings in config_type")

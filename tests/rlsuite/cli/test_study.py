@@ -101,7 +101,7 @@ def test_a_policy_that_fails_is_named_and_the_exit_code_tells(cli):
         (("--plot", "a.gif"), ".png or .svg file"),
         (("--env-set", "nothing=1"), "no keyword 'nothing'"),
         (("rlsuite/GridWorld-v0",), "scored by the regret of learning"),
-        (("rlsuite/BernouliBandit-v0",), "Did you mean: `BernoulliBandit`?"),
+        (("rlsuite/BernouliBandit-v0",), "Did you mean 'rlsuite/BernoulliBandit-v0'?"),
     ],
 )
 def test_bad_input_is_one_sentence(cli, words, sentence):

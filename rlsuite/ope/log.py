@@ -226,7 +226,7 @@ def _mask(value: Any, where: Callable[[int], str]) -> NDArray[np.bool_] | None:
     array = np.atleast_1d(value)
     wrong = ~np.isin(array, (0, 1))
     refuse(
-        wrong.any(axis=tuple(range(1, wrong.ndim))),
+        np.asarray(wrong.any(axis=tuple(range(1, wrong.ndim)))),
         where,
         lambda i: (
             f"action_mask holds {array[i][wrong[i]][0]}; it must be 1 where the action was "
